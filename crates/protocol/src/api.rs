@@ -1,0 +1,173 @@
+//! Requests and pages of the public API that are not resources themselves.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::id::{OrganizationId, SessionId, TerminalId, TokenId, UserId};
+use crate::profile::Repository;
+use crate::session::Delivery;
+
+/// The longest text of a task or message, in bytes. Models take less; more belongs into a file.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// The most messages that wait in one session.
+pub const MAX_QUEUED_MESSAGES: u32 = 100;
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The rows.
+    pub data: Vec<T>,
+    /// Give it as `cursor` for the next page; none on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// A session to create. `POST /sessions` takes an `Idempotency-Key` header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSession {
+    /// The profile's name; the only or the first one otherwise.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// The repository to work in; none starts in an empty workspace.
+    #[serde(default)]
+    pub repository: Option<Repository>,
+    /// What the agent should do. The first message.
+    pub task: String,
+    /// The title; the first line of the task otherwise.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The model; the profile's otherwise.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// The reasoning effort; the profile's otherwise.
+    #[serde(default)]
+    pub effort: Option<String>,
+}
+
+/// Changes of a session. What is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionPatch {
+    /// The title, 1 to 200 characters.
+    #[serde(default)]
+    pub title: Option<String>,
+}
+
+/// A message to send. `POST /sessions/{id}/messages` takes an `Idempotency-Key` header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMessage {
+    /// The text.
+    pub text: String,
+    /// Whether it joins a running turn.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// The model of this and later turns.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// The reasoning effort of this and later turns.
+    #[serde(default)]
+    pub effort: Option<String>,
+}
+
+/// Changes of a queued message. What is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessagePatch {
+    /// The text.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// Whether it joins a running turn. `steer` sends it now.
+    #[serde(default)]
+    pub delivery: Option<Delivery>,
+}
+
+/// A terminal to open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTerminal {
+    /// Columns, 1 to 1,000.
+    pub cols: u16,
+    /// Rows, 1 to 1,000.
+    pub rows: u16,
+}
+
+/// What a repository's source is, as far as the server can tell without running git.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RepositoryCheck {
+    /// The name its folder would have.
+    pub name: String,
+    /// Branches, the checked-out one first; empty for a URL.
+    pub branches: Vec<String>,
+}
+
+/// Which WebSocket a ticket opens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "purpose", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TicketPurpose {
+    /// `GET /live`.
+    Live,
+    /// `GET /sessions/{id}/live`.
+    SessionLive {
+        /// The session.
+        session_id: SessionId,
+    },
+    /// `GET /sessions/{id}/terminals/{terminal}/io`.
+    Terminal {
+        /// The session.
+        session_id: SessionId,
+        /// The terminal.
+        terminal_id: TerminalId,
+    },
+}
+
+/// A one-use ticket for a WebSocket upgrade, valid for 30 seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ticket {
+    /// Give it as `ticket` in the upgrade's query.
+    pub ticket: String,
+}
+
+/// Who is asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Me {
+    /// The user.
+    pub user_id: UserId,
+    /// The organization.
+    pub organization_id: OrganizationId,
+    /// The user's name.
+    pub name: String,
+    /// The server's version.
+    pub server_version: String,
+}
+
+/// A token to create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// What it is for, 1 to 100 characters.
+    pub name: String,
+}
+
+/// A bearer token, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// What it is for.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A new bearer token. The only answer that ever carries the secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
+    /// The token.
+    pub token: Token,
+    /// Give it as `Authorization: Bearer …`.
+    pub secret: String,
+}

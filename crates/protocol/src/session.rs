@@ -1,0 +1,210 @@
+//! Sessions: their state, their queue of messages and the record of what happened.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::agent::{AgentEvent, Approval, ConversationId, ModelOption, TurnId, Usage};
+use crate::id::{MessageId, SessionId};
+use crate::profile::{ProfileRef, Repository};
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Its title: the first line of the task until a person changes it.
+    pub title: String,
+    /// Where its sandbox is.
+    pub state: SessionState,
+    /// Since when.
+    pub state_since: Timestamp,
+    /// What its agent does.
+    pub activity: Activity,
+    /// Why it failed or is delayed, with what can be done; cleared when it is over.
+    pub trouble: Option<Trouble>,
+    /// What it was started from.
+    pub profile: ProfileRef,
+    /// The provider's name for a person.
+    pub provider_label: String,
+    /// Whether the model is the scripted demo model.
+    pub scripted: bool,
+    /// The runtime: `codex`.
+    pub runtime: String,
+    /// The repository that was chosen, if any.
+    pub repository: Option<Repository>,
+    /// The working directory in the sandbox.
+    pub cwd: String,
+    /// The conversation that messages go to.
+    pub conversation_id: Option<ConversationId>,
+    /// The turn that runs.
+    pub turn_id: Option<TurnId>,
+    /// The model of the next message unless it names another.
+    pub model: Option<String>,
+    /// The reasoning effort of the next message unless it names another.
+    pub effort: Option<String>,
+    /// What the runtime offers; empty when it exposes none or is not ready yet.
+    pub models: Vec<ModelOption>,
+    /// Tokens used by the conversation.
+    pub usage: Option<Usage>,
+    /// The approvals that wait.
+    pub approvals: Vec<Approval>,
+    /// How many messages wait.
+    pub queued: u32,
+    /// The last sequence number of its event record.
+    pub last_seq: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When something last happened.
+    pub updated_at: Timestamp,
+}
+
+/// Where a session's sandbox is. `model::session` draws the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// The row exists.
+    Created,
+    /// The sandbox is being started and made ready.
+    Starting,
+    /// The runtime accepts messages.
+    Running,
+    /// The sandbox runs, as far as is known, and does not answer.
+    Disconnected,
+    /// Processes are being ended.
+    Stopping,
+    /// No process; the disk is kept.
+    Stopped,
+    /// Something failed; the disk is kept. Can be started again.
+    Failed,
+    /// Gone, disk included.
+    Deleted,
+}
+
+/// What a session's agent does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Activity {
+    /// Nothing; ready for a message.
+    Idle,
+    /// A turn runs.
+    Working,
+    /// An approval waits.
+    NeedsYou,
+}
+
+/// Something wrong with a session, with what can be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Trouble {
+    /// Stable name, such as `repository_unreachable`, `sandbox_exited`, `start_timed_out`,
+    /// `runtime_failed`, `isolation_unavailable`, `disk_full`.
+    pub code: String,
+    /// What went wrong, for a person.
+    pub message: String,
+    /// What to do about it, for a person.
+    pub hint: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A message that a person wrote and the runtime does not have yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueuedMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// The text, in markdown.
+    pub text: String,
+    /// Whether it joins a running turn or waits for the next one.
+    pub delivery: Delivery,
+    /// Whether it is on its way to the runtime, and so can't be changed any more.
+    pub sending: bool,
+    /// The model, when it names one.
+    pub model: Option<String>,
+    /// The reasoning effort, when it names one.
+    pub effort: Option<String>,
+    /// Why it was not delivered, when the runtime refused it.
+    pub error: Option<String>,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+/// When a message is given to the runtime.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// At once, into the running turn if there is one.
+    #[default]
+    Steer,
+    /// When no turn runs.
+    Queue,
+}
+
+/// One entry of a session's record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SessionEvent {
+    /// Grows by one for each event of the session. Deltas of completed items are dropped from the
+    /// record, so a reader may see gaps.
+    pub seq: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: EventBody,
+}
+
+/// What happened: in the sandbox, or to the session itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum EventBody {
+    /// In the server.
+    Server(ServerEvent),
+    /// In the sandbox.
+    Agent(AgentEvent),
+}
+
+/// Something that happened to a session in the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type")]
+pub enum ServerEvent {
+    /// The session came into another state.
+    #[serde(rename = "session.state")]
+    State {
+        /// The state.
+        state: SessionState,
+        /// Why, when something is wrong.
+        trouble: Option<Trouble>,
+    },
+}
+
+/// What the server says on `GET /api/v1/sessions/{id}/live` and `GET /api/v1/live`, one JSON text
+/// message each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum LiveMessage {
+    /// An event of the record. Only on the session's own stream.
+    Event {
+        /// The event.
+        event: SessionEvent,
+    },
+    /// Every stored event was sent; what follows is live. Only on the session's own stream.
+    CaughtUp {
+        /// The last sequence number.
+        seq: u64,
+    },
+    /// A session as it is now.
+    Session {
+        /// The session.
+        session: Box<Session>,
+    },
+    /// A session is gone.
+    Deleted {
+        /// The session.
+        session_id: SessionId,
+    },
+    /// The whole queue as it is now, oldest first. Only on the session's own stream.
+    Queue {
+        /// The messages.
+        messages: Vec<QueuedMessage>,
+    },
+    /// The reader was too slow and must connect again with the last sequence number that it has.
+    Lagged,
+}
