@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The Mistle server.
+
+pub mod config;
+pub mod sessions;
