@@ -78,7 +78,7 @@ pub struct Attached {
     /// The byte that `output` begins with.
     pub offset: u64,
     /// Frames: data, and one exit at the end.
-    pub output: BoxStream<'static, Result<Frame, SessionError>>,
+    pub output: BoxStream<'static, Result<Frame>>,
 }
 
 type Result<T> = std::result::Result<T, SessionError>;
