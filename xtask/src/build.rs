@@ -1,0 +1,114 @@
+//! Building the programs and the web front end.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+
+use crate::run::{command, step};
+
+/// How much the compiler is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Quick to build: tests.
+    Dev,
+    /// What people run.
+    Release,
+}
+
+impl Profile {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// The server, once built.
+pub(crate) fn mistle(profile: Profile) -> PathBuf {
+    crate::root().join("target").join(profile.folder()).join("mistle")
+}
+
+/// Builds the server and the daemon; gives the server's path. The daemon lies beside it.
+///
+/// The daemon is linked statically, because it is PID 1 on any root filesystem. The flag goes to
+/// the last link alone, so that both programs share every compiled dependency.
+pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
+    let release: &[&str] = if profile == Profile::Release {
+        &["--release"]
+    } else {
+        &[]
+    };
+    step(
+        "Building the server",
+        command("cargo", ["build", "--package", "mistle-server"]).args(release),
+    )?;
+    step(
+        "Building the sandbox daemon",
+        command(
+            "cargo",
+            ["rustc", "--package", "mistle-sandboxd", "--bin", "mistle-sandboxd"],
+        )
+        .args(release)
+        .args(["--", "-C", "target-feature=+crt-static"]),
+    )?;
+    Ok(mistle(profile))
+}
+
+/// Builds `web/dist` unless it is newer than everything it is made of.
+pub(crate) fn web() -> Result<()> {
+    let web = crate::root().join("web");
+    npm_ci(&web)?;
+    let built = modified(&web.join("dist/index.html"));
+    let sources = [
+        "src",
+        "public",
+        "index.html",
+        "package-lock.json",
+        "vite.config.ts",
+        "tsconfig.json",
+    ];
+    let newest = sources
+        .iter()
+        .filter_map(|source| newest_below(&web.join(source)))
+        .max();
+    if built.is_some() && built > newest {
+        return Ok(());
+    }
+    step(
+        "Building the web front end",
+        command("npm", ["run", "--silent", "build"]).current_dir(&web),
+    )
+}
+
+/// Installs a folder's npm packages unless its lock file is the installed one.
+pub(crate) fn npm_ci(folder: &Path) -> Result<()> {
+    let lock = folder.join("package-lock.json");
+    let stamp = folder.join("node_modules/.installed-lock.json");
+    let wanted = std::fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    step(
+        &format!("Installing the npm packages of {name}"),
+        command("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder),
+    )?;
+    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+fn newest_below(path: &Path) -> Option<SystemTime> {
+    if !path.is_dir() {
+        return modified(path);
+    }
+    path.read_dir()
+        .ok()?
+        .flatten()
+        .filter_map(|entry| newest_below(&entry.path()))
+        .max()
+}

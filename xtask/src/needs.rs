@@ -1,0 +1,152 @@
+//! What has to be on the machine, and how it comes there.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::run::{command, output, step};
+
+/// Something that is needed.
+#[derive(Clone, Copy)]
+pub(crate) struct Need {
+    name: &'static str,
+    why: &'static str,
+    present: fn() -> bool,
+    /// How it is installed.
+    install: Install,
+}
+
+#[derive(Clone, Copy)]
+enum Install {
+    /// By the person, as the text says.
+    Person(&'static str),
+    /// By us from Debian's packages when we are root; by the person otherwise.
+    Debian(&'static [&'static str]),
+    /// By us with cargo.
+    Cargo(&'static str),
+}
+
+const GIT: Need = Need {
+    name: "git",
+    why: "repositories",
+    present: || on_path("git"),
+    install: Install::Debian(&["git"]),
+};
+const C_COMPILER: Need = Need {
+    name: "a C compiler (cc)",
+    why: "SQLite is compiled from source",
+    present: || on_path("cc"),
+    install: Install::Debian(&["gcc", "libc6-dev"]),
+};
+/// The web front end is built with it.
+pub(crate) const NODE: Need = Need {
+    name: "Node.js 20 or newer, with npm",
+    why: "the web front end is built with it",
+    present: || on_path("npm") && node_major().is_some_and(|major| major >= 20),
+    install: Install::Person("install Node.js 20 or newer"),
+};
+const NEXTEST: Need = Need {
+    name: "cargo-nextest",
+    why: "runs the Rust tests",
+    present: || output(&mut command("cargo", ["nextest", "--version"])).is_some(),
+    install: Install::Cargo("cargo-nextest"),
+};
+const POSTGRES: Need = Need {
+    name: "PostgreSQL's server programs",
+    why: "every store test runs on both databases",
+    present: || on_path("initdb") || debian_postgres(),
+    install: Install::Debian(&["postgresql"]),
+};
+const CHROMIUM: Need = Need {
+    name: "Chromium",
+    why: "drives the browser tests",
+    present: || Path::new("/usr/bin/chromium").exists(),
+    install: Install::Debian(&["chromium"]),
+};
+
+/// To build and run.
+pub(crate) const TO_BUILD: &[Need] = &[GIT, C_COMPILER, NODE];
+/// To test.
+pub(crate) const TO_TEST: &[Need] = &[GIT, C_COMPILER, NODE, NEXTEST, POSTGRES, CHROMIUM];
+
+/// Installs what can be installed and fails with a list of the rest.
+pub(crate) fn check(needs: &[Need]) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut packages = Vec::new();
+    for need in needs.iter().filter(|need| !(need.present)()) {
+        match need.install {
+            Install::Debian(names) if can_install_packages() => packages.extend_from_slice(names),
+            Install::Debian(names) => missing.push((need, format!("apt-get install {}", names.join(" ")))),
+            Install::Person(how) => missing.push((need, how.to_owned())),
+            Install::Cargo(name) => step(
+                &format!("Installing {name}"),
+                &mut command("cargo", ["install", "--locked", name]),
+            )?,
+        }
+    }
+    if !packages.is_empty() {
+        let list = packages.join(" ");
+        step(
+            "Refreshing the package lists",
+            &mut command("apt-get", ["update", "--quiet=2"]),
+        )?;
+        let mut install = command("apt-get", ["install", "--quiet=2", "--yes", "--no-install-recommends"]);
+        step(
+            &format!("Installing {list}"),
+            install.args(&packages).env("DEBIAN_FRONTEND", "noninteractive"),
+        )?;
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<_> = missing
+        .iter()
+        .map(|(need, how)| format!("  {} ({}): {how}", need.name, need.why))
+        .collect();
+    bail!("missing on this machine:\n{}", list.join("\n"))
+}
+
+/// Fails unless the sandboxes can run here.
+pub(crate) fn root_on_linux() -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        bail!("sandboxes need Linux: run this on a Linux machine or in a virtual machine");
+    }
+    if !is_root() {
+        bail!(
+            "sandboxes are started by root (each one gets a user id range of its own and runs unprivileged): \
+             run `sudo -E env \"PATH=$PATH\" cargo xtask up`"
+        );
+    }
+    Ok(())
+}
+
+fn is_root() -> bool {
+    output(&mut command("id", ["-u"])).as_deref() == Some("0")
+}
+
+fn can_install_packages() -> bool {
+    is_root() && on_path("apt-get")
+}
+
+fn on_path(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
+}
+
+fn node_major() -> Option<u32> {
+    output(&mut command("node", ["--version"]))?
+        .strip_prefix('v')?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn debian_postgres() -> bool {
+    let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") else {
+        return false;
+    };
+    versions
+        .flatten()
+        .any(|version| version.path().join("bin/initdb").is_file())
+}
