@@ -107,6 +107,8 @@ ids! {
     EgressId = "egr";
     /// A unit of background work.
     JobId = "job";
+    /// An immutable layer of sandbox disks: what one sandbox had written when it was frozen.
+    LayerId = "lay";
     /// One HTTP request, as written to the log and into problems.
     RequestId = "req";
 }
