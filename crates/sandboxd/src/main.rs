@@ -1,5 +1,7 @@
-//! Placeholder.
-fn main() {
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    rt.map(|rt| rt.block_on(async { eprintln!("hi") })).ok();
+//! `mistle-sandboxd`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mistle_sandboxd::cli::main(std::env::args_os().skip(1))
 }
