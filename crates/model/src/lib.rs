@@ -1,4 +1,16 @@
 //! Domain values, pure state machines and authorization. No I/O.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`session`] | the machine that says where a session's sandbox is and what is done about it |
+//! | [`queue`] | the messages that wait for the runtime, and which one goes next |
+//! | [`summary`] | how a runtime's events change what a session looks like |
+//! | [`authorization`] | who may do what; the only place that decides it |
+
+pub mod authorization;
+pub mod queue;
+pub mod session;
+pub mod summary;
 
 use mistle_protocol::id::{OrganizationId, RequestId, UserId};
 
