@@ -10,7 +10,7 @@
 //! ```
 //!
 //! A turn that died of an error leaves the first shape too. Codex' ids tell the two apart: they are
-//! UUIDv7, and a message that is younger than the turn's id belongs to that turn.
+//! `UUIDv7`, and a message that is younger than the turn's id belongs to that turn.
 
 use std::sync::LazyLock;
 
@@ -72,7 +72,7 @@ impl Request {
         let answered = since
             .iter()
             .rposition(|entry| matches!(entry, Entry::Assistant | Entry::Call));
-        let unanswered = answered.map_or(if continues { 0 } else { 1 }, |last| last + 1);
+        let unanswered = answered.map_or(usize::from(!continues), |last| last + 1);
         Turn {
             prompt: since.first().and_then(Entry::said).unwrap_or_default(),
             outputs: since.iter().filter_map(Entry::output).collect(),
@@ -155,7 +155,7 @@ pub(crate) fn add_user_part(entries: &mut Vec<Entry>, text: &str, at: Option<u64
     }
 }
 
-/// The time inside a UUIDv7, whatever stands before it, in milliseconds since 1970.
+/// The time inside a `UUIDv7`, whatever stands before it, in milliseconds since 1970.
 pub(crate) fn uuid_v7_ms(id: &str) -> Option<u64> {
     let uuid = id.rsplit('_').next()?;
     let mut parts = uuid.split('-');

@@ -1,6 +1,6 @@
 //! A model that follows a script.
 //!
-//! A small server that speaks the OpenAI Responses API, OpenAI Chat Completions and Anthropic
+//! A small server that speaks the `OpenAI` Responses API, `OpenAI` Chat Completions and Anthropic
 //! Messages, and answers from *scenarios* instead of a language model. It is the provider of a
 //! first run, labelled [`LABEL`], and it stands in for the model in tests. The agents that talk to
 //! it are the real ones, and what it tells them to do is really done.

@@ -28,12 +28,12 @@ impl Hunk {
     }
 
     /// The text that is replaced.
-    pub(crate) fn old(&self) -> String {
+    pub(crate) fn before(&self) -> String {
         self.side('+').join("\n")
     }
 
     /// The text that replaces it.
-    pub(crate) fn new(&self) -> String {
+    pub(crate) fn after(&self) -> String {
         self.side('-').join("\n")
     }
 }
@@ -57,20 +57,22 @@ pub(crate) fn parse(patch: &str) -> Vec<FilePatch> {
                 hunks: Vec::new(),
             });
         } else if !line.starts_with("***") {
-            add_line(files.last_mut(), line);
+            if let Some(file) = files.last_mut() {
+                add_line(file, line);
+            }
         }
     }
     files
 }
 
-fn add_line(file: Option<&mut FilePatch>, line: &str) {
+fn add_line(file: &mut FilePatch, line: &str) {
     match file {
-        Some(FilePatch::Add { content, .. }) => {
+        FilePatch::Add { content, .. } => {
             content.push_str(line.strip_prefix('+').unwrap_or(line));
             content.push('\n');
         }
-        Some(FilePatch::Update { hunks, .. }) if line.starts_with("@@") => hunks.push(Hunk::default()),
-        Some(FilePatch::Update { hunks, .. }) => {
+        FilePatch::Update { hunks, .. } if line.starts_with("@@") => hunks.push(Hunk::default()),
+        FilePatch::Update { hunks, .. } => {
             if hunks.is_empty() {
                 hunks.push(Hunk::default());
             }
@@ -82,7 +84,7 @@ fn add_line(file: Option<&mut FilePatch>, line: &str) {
                 });
             }
         }
-        Some(FilePatch::Delete { .. }) | None => {}
+        FilePatch::Delete { .. } => {}
     }
 }
 
@@ -109,7 +111,7 @@ fn file_commands(file: &FilePatch) -> Vec<String> {
 fn hunk_command(path: &str, hunk: &Hunk) -> String {
     let (old, new) = (hunk.side('+').len(), hunk.side('-').len());
     if old == 0 {
-        return heredoc(&format!("cat >> {}", quoted(path)), &format!("{}\n", hunk.new()));
+        return heredoc(&format!("cat >> {}", quoted(path)), &format!("{}\n", hunk.after()));
     }
     // git looks for the lines from any number but 1, which would pin them to the file's beginning.
     let body = hunk.lines.join("\n");

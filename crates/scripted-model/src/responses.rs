@@ -1,4 +1,4 @@
-//! The OpenAI Responses API.
+//! The `OpenAI` Responses API.
 
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -87,7 +87,7 @@ pub(crate) fn write(request: &Request, answer: &Answer) -> Response {
     }
 }
 
-/// An error in the words of OpenAI.
+/// An error in the words of `OpenAI`.
 pub(crate) fn error(code: &str, message: &str) -> Value {
     json!({ "error": { "message": message, "type": code, "param": null, "code": code } })
 }

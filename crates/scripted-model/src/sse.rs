@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::script::Fault;
 
 /// How long a stalled stream stays open. Longer than any client waits, and not for ever.
-const STALL: Duration = Duration::from_secs(15 * 60);
+const STALL: Duration = Duration::from_mins(15);
 /// Words in one chunk of text: small enough to look typed.
 const WORDS_PER_CHUNK: usize = 4;
 
@@ -83,6 +83,8 @@ pub(crate) fn stream(events: Vec<Event>, fault: Option<&Fault>) -> Response {
             tokio::time::sleep(STALL).await;
         }
         if limit.is_some() {
+            // What was said is sent only when nothing more is at hand.
+            tokio::task::yield_now().await;
             // An error drops the connection without the end that HTTP would give a body.
             yield Err(std::io::Error::other("cut by the scenario"));
         }

@@ -5,7 +5,7 @@
 //! | Codex | function `exec_command` (or the older `shell`, `shell_command`) | custom `apply_patch` |
 //! | Codex, models with code mode | JavaScript for the custom tool `exec` | the same |
 //! | Claude Code | `Bash` | `Edit`, `Write` |
-//! | OpenCode | `bash` | `edit`, `write` |
+//! | `OpenCode` | `bash` | `edit`, `write` |
 //! | Qwen, Gemini | `run_shell_command` | `replace` / `edit`, `write_file` |
 //!
 //! A patch becomes a shell command where no editing tool is offered.
@@ -207,13 +207,13 @@ impl Tools {
         } else {
             ("old_string", "new_string")
         };
-        let replaced = hunk.old();
+        let replaced = hunk.before();
         // Such tools find text to replace; they can't append to a file they are told nothing of.
         (!replaced.is_empty())
             .then(|| {
                 Some(Call::Function {
                     name: tool.name.clone(),
-                    arguments: json!({ path_key(tool)?: path, old: replaced, new: hunk.new() }),
+                    arguments: json!({ path_key(tool)?: path, old: replaced, new: hunk.after() }),
                 })
             })
             .flatten()
