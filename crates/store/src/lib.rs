@@ -7,6 +7,7 @@
 //! | [`messages`] | its queue |
 //! | [`idempotency`] | requests that are repeated under a key |
 //! | [`egress`] | outgoing connections |
+//! | [`accounts`] | organizations, users, and what lets them in |
 //! | [`meta`] | what the server remembers about itself |
 //!
 //! One SQL text serves both databases: parameters are `$1`, columns are text, bigint, double or
@@ -23,6 +24,7 @@
 //! SQLite has one writer, in the process (a pool of one connection) and between processes (`BEGIN
 //! IMMEDIATE` waits for the other, [`BUSY_TIMEOUT_MS`] at most). Readers never wait.
 
+pub mod accounts;
 pub mod egress;
 pub mod events;
 pub mod idempotency;
