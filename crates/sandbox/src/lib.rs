@@ -3,9 +3,15 @@
 //! A sandbox is a *disk* and, while it is started, *processes*. The disk outlives the processes;
 //! only [`Driver::delete`] ends it.
 
+mod cgroup;
+pub mod embedded;
 mod error;
+mod process;
 mod report;
+mod request;
+pub mod shim;
 mod spec;
+mod sys;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -14,6 +20,7 @@ use std::time::Duration;
 use mistle_protocol::id::{LayerId, SessionId};
 use serde::{Deserialize, Serialize};
 
+pub use embedded::{Embedded, EmbeddedConfig, ShimProgram};
 pub use error::SandboxError;
 pub use report::{Controller, IsolationReport, Support};
 pub use spec::{DAEMON_PATH, Image, ParseImageError, RUNTIMES_DIR, ReadOnlyMount, SandboxSpec};
@@ -44,6 +51,9 @@ pub trait Driver: Send + Sync {
     /// can be started.
     fn freeze(&self, id: SessionId) -> BoxFuture<'_, Result<LayerId, SandboxError>>;
 
+    /// Gives up a layer. Refused while a disk is stacked on it; one that does not exist is fine.
+    fn delete_layer(&self, id: LayerId) -> BoxFuture<'_, Result<(), SandboxError>>;
+
     /// Every sandbox that has a disk.
     fn list(&self) -> BoxFuture<'_, Result<Vec<SandboxInfo>, SandboxError>>;
 
@@ -67,7 +77,7 @@ pub struct SandboxInfo {
 }
 
 /// How a sandbox's processes ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// Exit code of PID 1; 128 plus the signal's number when one ended it. None when it is not
     /// known: never started, or the machine or the shim went down with it.

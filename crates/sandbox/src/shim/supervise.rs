@@ -1,0 +1,246 @@
+//! From the request to the exit status.
+
+use std::fs::{self, File};
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use libcontainer::container::Container;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::pidfd_send_signal;
+
+use super::rootfs::BOX;
+use super::{Doing, ShimError, chain, container, namespaces, rootfs, say};
+use crate::process::{self, ProcessRef};
+use crate::request::{Answer, EXIT_FILE, LOCK_FILE, LOG_FILE, RUN_FILE, Run, StartRequest};
+use crate::{Exit, cgroup, sys};
+
+/// What is kept of PID 1's output. The daemon says little there; everything beyond is read and
+/// dropped, so that nothing inside can fill the host's disk or stall.
+const MAX_LOG_BYTES: u64 = 256 * 1024;
+
+/// Starts the sandbox in `dir` and stays until it has ended.
+pub(super) fn run(dir: &Path, request: &StartRequest) -> Result<(), ShimError> {
+    detach().doing("leave the server's session")?;
+    let _lock = lock(dir)?;
+    let own = ProcessRef::of(std::process::id().cast_signed()).doing("read the own status")?;
+    write_json(
+        dir,
+        RUN_FILE,
+        &Run {
+            shim: own.clone(),
+            init: None,
+        },
+    )?;
+
+    let name = request.id.to_string();
+    let started = start(dir, request, &own);
+    let (mut container, output, init) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            // Whatever had begun ends here, so that the next start finds nothing in its way.
+            let _ = cgroup::kill_and_remove(&name);
+            let _ = fs::remove_file(dir.join(RUN_FILE));
+            return Err(error);
+        }
+    };
+    let supervised = supervise(&mut container, output, init);
+    let exit = Exit {
+        code: supervised.as_ref().ok().copied(),
+        out_of_memory: cgroup::out_of_memory(&name),
+    };
+    cgroup::kill_and_remove(&name).doing("remove the cgroups")?;
+    rootfs::take_apart()?;
+    let folder = Path::new(BOX);
+    write_json(folder, EXIT_FILE, &exit)?;
+    fs::remove_file(folder.join(RUN_FILE)).doing("remove the state file")?;
+    supervised.map(|_| ())
+}
+
+/// Leaves the server's session and process group: its signals and its terminal are not ours.
+fn detach() -> io::Result<()> {
+    // Fails when this is a group's leader already, which is just as well.
+    let _ = nix::unistd::setsid();
+    std::env::set_current_dir("/")?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    Ok(())
+}
+
+/// Two shims on one disk would destroy it.
+fn lock(dir: &Path) -> Result<Flock<File>, ShimError> {
+    let file = File::create(dir.join(LOCK_FILE)).doing("open the lock")?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, error)| error)
+        .doing("lock the sandbox, which seems to run already")
+}
+
+fn start(dir: &Path, request: &StartRequest, own: &ProcessRef) -> Result<(Container, PipeReader, OwnedFd), ShimError> {
+    container::set_limits()?;
+    let namespaces = namespaces::create(request.uid_base)?;
+    rootfs::unshare_mounts()?;
+    rootfs::assemble(dir, request, &namespaces)?;
+    let (output, to_output) = io::pipe().doing("make a pipe")?;
+    sys::broken_pipe_kills(true).doing("reset a signal")?;
+    let container = container::create(request, to_output)?;
+    sys::broken_pipe_kills(false).doing("ignore a signal")?;
+    // libcontainer has set the score of this process to hand it down. It stays when memory is
+    // short: without it nobody would learn how the sandbox ended.
+    let _ = fs::write("/proc/self/oom_score_adj", "0");
+    let pid = container
+        .pid()
+        .ok_or("it has no PID 1")
+        .doing("find the container")?
+        .as_raw();
+    let init = ProcessRef::of(pid).doing("read PID 1's status")?;
+    let pidfd = process::open(pid).ok_or("it has ended").doing("watch PID 1")?;
+    write_json(
+        Path::new(BOX),
+        RUN_FILE,
+        &Run {
+            shim: own.clone(),
+            init: Some(init),
+        },
+    )?;
+    Ok((container, output, pidfd))
+}
+
+/// Lets PID 1 go and waits until it has ended. Answers its exit code.
+fn supervise(container: &mut Container, output: PipeReader, init: OwnedFd) -> Result<i32, ShimError> {
+    let pid = container
+        .pid()
+        .ok_or("it has no PID 1")
+        .doing("find the container")?
+        .as_raw();
+    // Blocked only here: PID 1 was forked before and must not inherit it.
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGUSR1);
+    signals.thread_block().doing("block signals")?;
+    let signals =
+        SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing("await signals")?;
+
+    if let Err(error) = container.start() {
+        let error = Err(error).doing("start the container");
+        process::kill_and_wait(&init).doing("kill the container")?;
+        let _ = waitpid(Pid::from_raw(pid), None);
+        if let Err(error) = &error {
+            say(&Answer::Failed { message: chain(error) });
+        }
+        return error;
+    }
+    say(&Answer::Started);
+    release_stdout();
+    let mut log = Log::open(output)?;
+    loop {
+        let mut events = vec![
+            PollFd::new(&init, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        if let Some(output) = &log.output {
+            events.push(PollFd::new(output, PollFlags::IN));
+        }
+        match poll(&mut events, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).doing("wait for PID 1"),
+        }
+        let ready: Vec<bool> = events.iter().map(|event| !event.revents().is_empty()).collect();
+        if ready.get(2) == Some(&true) {
+            log.copy();
+        }
+        if ready[1] {
+            forward(&signals, &init);
+        }
+        if ready[0] {
+            break;
+        }
+    }
+    log.copy_rest();
+    match waitpid(Pid::from_raw(pid), None).doing("learn how PID 1 ended")? {
+        WaitStatus::Exited(_, code) => Ok(code),
+        WaitStatus::Signaled(_, signal, _) => Ok(128 + signal as i32),
+        other => Err(format!("{other:?}")).doing("learn how PID 1 ended"),
+    }
+}
+
+/// SIGTERM is passed on; SIGUSR1 asks for the end without delay.
+fn forward(signals: &SignalFd, init: &OwnedFd) {
+    while let Ok(Some(signal)) = signals.read_signal() {
+        let kill = signal.ssi_signo == Signal::SIGUSR1 as u32;
+        let signal = if kill {
+            rustix::process::Signal::KILL
+        } else {
+            rustix::process::Signal::TERM
+        };
+        // That it has ended already is what is wanted.
+        let _ = pidfd_send_signal(init, signal);
+    }
+}
+
+/// The driver reads the answer until the pipe's end.
+fn release_stdout() {
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(null);
+    }
+}
+
+/// PID 1's output, kept up to a limit.
+struct Log {
+    output: Option<PipeReader>,
+    file: File,
+    left: u64,
+}
+
+impl Log {
+    fn open(output: PipeReader) -> Result<Self, ShimError> {
+        let file = File::create(Path::new(BOX).join(LOG_FILE)).doing("open the log")?;
+        Ok(Self {
+            output: Some(output),
+            file,
+            left: MAX_LOG_BYTES,
+        })
+    }
+
+    /// Copies what was written before the end. Does not wait for the pipe's end: a descriptor of
+    /// it may have been passed out of the sandbox.
+    fn copy_rest(&mut self) {
+        while let Some(output) = &self.output {
+            let ready = poll(
+                &mut [PollFd::new(output, PollFlags::IN)],
+                Some(&rustix::event::Timespec::default()),
+            );
+            if !matches!(ready, Ok(1..)) {
+                return;
+            }
+            self.copy();
+        }
+    }
+
+    /// Copies what is there. Called when something is, so it does not block.
+    fn copy(&mut self) {
+        let Some(output) = &mut self.output else { return };
+        let mut buffer = [0; 8192];
+        match output.read(&mut buffer) {
+            Ok(0) | Err(_) => self.output = None,
+            Ok(read) => {
+                let kept = (read as u64).min(self.left);
+                // A full disk of the host must not end the sandbox.
+                let _ = self.file.write_all(&buffer[..kept as usize]);
+                self.left -= kept;
+            }
+        }
+    }
+}
+
+/// Replaces a state file at once.
+fn write_json(dir: &Path, name: &str, value: &impl serde::Serialize) -> Result<(), ShimError> {
+    let text = serde_json::to_vec(value).doing(format!("write {name}"))?;
+    let temporary = dir.join(format!("{name}.new"));
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, dir.join(name)))
+        .doing(format!("write {name}"))
+}
