@@ -120,6 +120,60 @@ pub enum TicketPurpose {
         /// The terminal.
         terminal_id: TerminalId,
     },
+    /// `GET /sessions/{id}/exec`.
+    Exec {
+        /// The session.
+        session_id: SessionId,
+    },
+}
+
+/// What the server says as text on a terminal's or a command's WebSocket. Output is binary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum StreamMessage {
+    /// Output follows. Only for terminals, and first.
+    Attached {
+        /// The byte of the terminal's output that the first binary message begins with.
+        offset: u64,
+    },
+    /// The program ended. The last message.
+    Exit {
+        /// Exit code; 128 plus the signal's number when one ended it.
+        code: i32,
+        /// Why it could not be started, for a person.
+        error: Option<String>,
+    },
+    /// It can't go on. The last message.
+    Error {
+        /// Why, and what to do.
+        problem: crate::problem::Problem,
+    },
+}
+
+/// What a reader may say as text on a terminal's WebSocket. Keys are binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TerminalInput {
+    /// The terminal has another size.
+    Resize {
+        /// Columns, 1 to 1,000.
+        cols: u16,
+        /// Rows, 1 to 1,000.
+        rows: u16,
+    },
+}
+
+/// The server, as everyone who is signed in may know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServerInfo {
+    /// Its version.
+    pub version: String,
+    /// Its address for browsers.
+    pub public_url: String,
+    /// The longest task or message, in bytes.
+    pub max_message_bytes: u64,
+    /// The most messages that wait in one session.
+    pub max_queued_messages: u32,
 }
 
 /// A one-use ticket for a WebSocket upgrade, valid for 30 seconds.
