@@ -12,7 +12,7 @@
 //! | `POST /agent/approvals/{id}` | [`Answer`] → 204, 404 unknown, 409 answered already | answers an approval |
 //! | `GET /terminals` | → [`TerminalInfo`] list | |
 //! | `POST /terminals` | [`OpenTerminal`] → [`TerminalInfo`] | starts a shell on a PTY; the same id again answers the same terminal |
-//! | `POST /terminals/{id}/attach?offset=N` | frames ⇄ frames, full duplex | output from byte N (or from where the ring begins; the answer's `mistle-offset` header says from where), then live. Input frames: data, resize. Output frames: data, exit |
+//! | `POST /terminals/{id}/attach?offset=N` | frames ⇄ frames, full duplex | output from byte N (or from where the ring begins; the answer's `mistle-offset` header says from where), then live. Input frames: data, resize. Output frames: data, exit, and [`TerminalSkipped`] as control for a viewer that was overtaken |
 //! | `DELETE /terminals/{id}` | → 204 | ends it |
 //! | `POST /exec` | first frame [`Exec`] as [`Kind::Control`](crate::frame::Kind::Control), then stdin ⇄ frames | runs one command |
 //! | `POST /shutdown` | → 202 | ends everything in order: interrupt, flush the journal, terminate, exit |
@@ -161,6 +161,14 @@ pub struct TerminalSize {
     pub cols: u16,
     /// Rows, 1 to 1,000.
     pub rows: u16,
+}
+
+/// That a viewer was too slow and output is lost to it, in an output frame of kind control. Data
+/// that follows begins at the new offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TerminalSkipped {
+    /// Offset of the next byte.
+    pub offset: u64,
 }
 
 /// One command to run.

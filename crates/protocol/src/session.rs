@@ -183,7 +183,7 @@ pub enum LiveMessage {
     /// An event of the record. Only on the session's own stream.
     Event {
         /// The event.
-        event: SessionEvent,
+        event: Box<SessionEvent>,
     },
     /// Every stored event was sent; what follows is live. Only on the session's own stream.
     CaughtUp {

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! What tests and measurements share: a real server in a process of its own, on a data directory
+//! of its own, and the API as tests speak it.
+//!
+//! ```text
+//! let server = TestServer::start(Setup::default()).await?;
+//! let session = server.api.new_session(&repository, "run: echo hello").await?;
+//! let mut live = server.api.live(session.id, 0).await?;
+//! live.until(|message| is_turn_completed(message)).await?;
+//! ```
+//!
+//! The server is a process and not a task, so that a test can kill it with signal 9.
+
+mod api;
+mod live;
+mod repository;
+mod server;
+
+pub use api::{Api, Refused};
+pub use live::Live;
+pub use repository::repository;
+pub use server::{Setup, TestServer, built, workspace};

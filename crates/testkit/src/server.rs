@@ -1,0 +1,194 @@
+//! A real server process.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::api::Api;
+
+/// How long a server may take until it prints its login link. Far above what it takes, so that
+/// only a hang ends here.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// What a test's server is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The `mistle` program.
+    pub program: PathBuf,
+    /// Added to its configuration file; top-level keys may not be set here.
+    pub config: String,
+}
+
+impl Default for Setup {
+    /// The development build, with the default profile.
+    fn default() -> Self {
+        Self {
+            program: built("debug", "mistle"),
+            config: String::new(),
+        }
+    }
+}
+
+impl Setup {
+    /// One profile on the scripted model that asks as `approval_policy` says.
+    pub fn policy(approval_policy: &str) -> Self {
+        let config = format!(
+            "[providers.demo]\nkind = \"scripted\"\n\
+             [[profiles]]\nname = \"default\"\nprovider = \"demo\"\nmodel = \"gpt-5.2-codex\"\napproval_policy = \"{approval_policy}\"\n"
+        );
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+}
+
+/// A program of this workspace, once built.
+pub fn built(profile: &str, name: &str) -> PathBuf {
+    workspace().join("target").join(profile).join(name)
+}
+
+/// The root of this workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A server with a data directory of its own.
+pub struct TestServer {
+    /// The API, with the operator's token.
+    pub api: Api,
+    /// The link that it printed at its last start.
+    pub login_link: String,
+    program: PathBuf,
+    data_dir: TempDir,
+    child: Child,
+}
+
+impl TestServer {
+    /// Starts one.
+    pub async fn start(setup: Setup) -> Result<Self> {
+        if !setup.program.is_file() {
+            bail!(
+                "{} is missing: run `cargo xtask test`, or build it",
+                setup.program.display()
+            );
+        }
+        // Sockets live below the data directory and may not have long paths.
+        let data_dir = tempfile::Builder::new().prefix("mst").tempdir()?;
+        let port = free_port()?;
+        write_config(data_dir.path(), port, &setup.config)?;
+        let (child, login_link) = spawn(&setup.program, data_dir.path()).await?;
+        let token = std::fs::read_to_string(data_dir.path().join("cli-token")).context("the operator's token")?;
+        let api = Api::new(format!("http://127.0.0.1:{port}"), token.trim().to_owned())?;
+        Ok(Self {
+            api,
+            login_link,
+            program: setup.program,
+            data_dir,
+            child,
+        })
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Kills it with signal 9 and waits until it is gone.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.child.kill().await.context("kill the server")
+    }
+
+    /// Starts it again on the same data and port.
+    pub async fn start_again(&mut self) -> Result<()> {
+        (self.child, self.login_link) = spawn(&self.program, self.data_dir.path()).await?;
+        Ok(())
+    }
+}
+
+impl Drop for TestServer {
+    /// Kills the server and every sandbox that it leaves behind.
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        for pid in processes_naming(self.data_dir.path()) {
+            let _ = std::process::Command::new("kill")
+                .args(["-9", &pid])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+/// Processes whose command line names a path below a folder.
+fn processes_naming(folder: &Path) -> Vec<String> {
+    let needle = folder.as_os_str().as_encoded_bytes();
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    processes
+        .flatten()
+        .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
+        .filter(|entry| {
+            let command_line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            command_line.windows(needle.len()).any(|window| window == needle)
+        })
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn write_config(data_dir: &Path, port: u16, config: &str) -> Result<()> {
+    let codex = workspace().join("data/runtimes/codex/0.169.0");
+    let text = format!(
+        "listen = \"127.0.0.1:{port}\"\n{config}\n[runtimes.codex]\npath = \"{}\"\n",
+        codex.display()
+    );
+    std::fs::write(data_dir.join("mistle.toml"), text).context("write the configuration")
+}
+
+/// Starts the program and waits for the login link on its standard output.
+async fn spawn(program: &Path, data_dir: &Path) -> Result<(Child, String)> {
+    let mut child = Command::new(program)
+        .arg("serve")
+        .env("MISTLE_DATA_DIR", data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(data_dir.join("test-server.log"))?,
+        )
+        .kill_on_drop(true)
+        .spawn()?;
+    let stdout = child.stdout.take().context("standard output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let link = tokio::time::timeout(START_LIMIT, async {
+        while let Some(line) = lines.next_line().await? {
+            if let Some(link) = line.split_whitespace().find(|word| word.contains("/login?code=")) {
+                return Ok(link.to_owned());
+            }
+        }
+        let log = std::fs::read_to_string(data_dir.join("test-server.log")).unwrap_or_default();
+        bail!("the server ended before it printed a login link:\n{log}")
+    })
+    .await
+    .context("no login link in time")??;
+    // Keeps the pipe open and empty: a server that can't print would stop.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok((child, link))
+}
