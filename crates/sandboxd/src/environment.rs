@@ -5,8 +5,13 @@
 //! commands all get the same.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use http::StatusCode;
+
+use crate::agent::Agent;
+use crate::problem::Refusal;
 use crate::relay;
 
 /// Where programs are looked for when the driver says nothing.
@@ -36,21 +41,31 @@ impl Account {
         let uid = rustix::process::getuid().as_raw();
         read_passwd()
             .and_then(|passwd| find(&passwd, uid))
-            .unwrap_or_else(|| Self { name: "root".to_owned(), home: PathBuf::from("/root"), shell: None })
+            .unwrap_or_else(|| Self {
+                name: "root".to_owned(),
+                home: PathBuf::from("/root"),
+                shell: None,
+            })
     }
 }
 
 fn read_passwd() -> Option<String> {
     use std::io::Read as _;
     let mut text = String::new();
-    std::fs::File::open("/etc/passwd").ok()?.take(MAX_PASSWD).read_to_string(&mut text).ok()?;
+    std::fs::File::open("/etc/passwd")
+        .ok()?
+        .take(MAX_PASSWD)
+        .read_to_string(&mut text)
+        .ok()?;
     Some(text)
 }
 
 fn find(passwd: &str, uid: u32) -> Option<Account> {
     passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, id, _, _, home, shell] = fields[..] else { return None };
+        let [name, _, id, _, _, home, shell] = fields[..] else {
+            return None;
+        };
         (id.parse() == Ok(uid)).then(|| Account {
             name: name.to_owned(),
             home: PathBuf::from(if home.is_empty() { "/" } else { home }),
@@ -62,8 +77,55 @@ fn find(passwd: &str, uid: u32) -> Option<Account> {
 /// The environment below the plan's: this process' own, what is missing in it, and the variables
 /// that lead programs to the proxy on `proxy_port`.
 pub fn base(proxy_port: u16) -> BTreeMap<String, String> {
-    let own = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let own =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     complete(own.collect(), &Account::current(), proxy_port)
+}
+
+/// What terminals and commands are started in: environment and working directory, as the plan says
+/// at that moment.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    base: BTreeMap<String, String>,
+    agent: Arc<Agent>,
+}
+
+impl Surroundings {
+    /// `base` is what [`base`] answers.
+    pub fn new(base: BTreeMap<String, String>, agent: Arc<Agent>) -> Self {
+        Self { base, agent }
+    }
+
+    /// The whole environment.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let mut environment = self.base.clone();
+        environment.extend(self.agent.plan_environment());
+        environment
+    }
+
+    /// The working directory: the one that was asked for, or the plan's, or the home directory as
+    /// long as the plan's does not exist.
+    pub fn directory(&self, requested: Option<&str>) -> Result<PathBuf, Refusal> {
+        let Some(requested) = requested else {
+            return Ok(self.default_directory());
+        };
+        let path = Path::new(requested);
+        if path.is_absolute() && path.is_dir() {
+            return Ok(path.to_owned());
+        }
+        let detail = format!("{requested} is not a folder of the sandbox, by its absolute path");
+        Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-cwd", detail).at("/cwd"))
+    }
+
+    fn default_directory(&self) -> PathBuf {
+        let home = self.base.get("HOME").map(PathBuf::from);
+        self.agent
+            .cwd()
+            .into_iter()
+            .chain(home)
+            .find(|path| path.is_dir())
+            .unwrap_or_else(|| PathBuf::from("/"))
+    }
 }
 
 fn complete(mut environment: BTreeMap<String, String>, account: &Account, proxy_port: u16) -> BTreeMap<String, String> {
@@ -88,15 +150,36 @@ mod tests {
 
     #[test]
     fn accounts_are_found_by_uid() {
-        assert_eq!(find(PASSWD, 0), Some(Account { name: "root".into(), home: "/root".into(), shell: Some("/bin/bash".into()) }));
-        assert_eq!(find(PASSWD, 65534), Some(Account { name: "nobody".into(), home: "/".into(), shell: None }));
+        assert_eq!(
+            find(PASSWD, 0),
+            Some(Account {
+                name: "root".into(),
+                home: "/root".into(),
+                shell: Some("/bin/bash".into())
+            })
+        );
+        assert_eq!(
+            find(PASSWD, 65534),
+            Some(Account {
+                name: "nobody".into(),
+                home: "/".into(),
+                shell: None
+            })
+        );
         assert_eq!(find(PASSWD, 1), None);
     }
 
     #[test]
     fn what_the_driver_says_stays_and_the_rest_is_filled_in() {
-        let account = Account { name: "root".into(), home: "/root".into(), shell: None };
-        let own = BTreeMap::from([("PATH".to_owned(), "/opt/bin".to_owned()), ("HTTP_PROXY".to_owned(), "http://elsewhere".to_owned())]);
+        let account = Account {
+            name: "root".into(),
+            home: "/root".into(),
+            shell: None,
+        };
+        let own = BTreeMap::from([
+            ("PATH".to_owned(), "/opt/bin".to_owned()),
+            ("HTTP_PROXY".to_owned(), "http://elsewhere".to_owned()),
+        ]);
         let complete = complete(own, &account, 3128);
         assert_eq!(complete["PATH"], "/opt/bin");
         assert_eq!(complete["HOME"], "/root");

@@ -16,6 +16,7 @@
 //! | [`link`] | the control and egress connections, dialled again for ever |
 //! | [`api`] | the control API |
 //! | [`agent`] | journal, repositories and the runtime |
+//! | [`problem`] | how it says no |
 //! | [`relay`] | HTTP proxy on loopback, over the egress connection |
 //! | [`terminals`] | PTYs with a ring of output each |
 //! | [`exec`] | single commands |
@@ -33,5 +34,6 @@ pub mod environment;
 pub mod exec;
 pub mod init;
 pub mod link;
+pub mod problem;
 pub mod relay;
 pub mod terminals;
