@@ -39,6 +39,9 @@ pub struct SessionRow {
     pub boot_floor: Option<u64>,
     /// Whether the runtime was ready in this run.
     pub ready: bool,
+    /// Whether the sandbox's disk was created. From then on a missing disk is a failure and never
+    /// replaced by an empty one.
+    pub has_disk: bool,
     /// Bytes of events that were stored so far.
     pub recorded_bytes: u64,
 }
@@ -98,7 +101,7 @@ impl Store {
     /// A session, deleted ones included.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionRow>> {
         let row = sqlx::query(
-            "SELECT organization_id, created_by, revision, journal_seq, boot_floor, ready, recorded_bytes, document, profile
+            "SELECT organization_id, created_by, revision, journal_seq, boot_floor, ready, has_disk, recorded_bytes, document, profile
              FROM sessions WHERE id = $1",
         )
         .bind(id.to_string())
@@ -184,8 +187,8 @@ impl Store {
 async fn insert(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO sessions (id, organization_id, created_by, revision, state, journal_seq, boot_floor, ready,
-                               recorded_bytes, created_at, updated_at, document, profile)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                               has_disk, recorded_bytes, created_at, updated_at, document, profile)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(row.session.id.to_string())
     .bind(row.organization_id.to_string())
@@ -195,6 +198,7 @@ async fn insert(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -
     .bind(bigint(row.journal_seq))
     .bind(row.boot_floor.map(bigint))
     .bind(i64::from(row.ready))
+    .bind(i64::from(row.has_disk))
     .bind(bigint(row.recorded_bytes))
     .bind(micros(row.session.created_at))
     .bind(micros(row.session.updated_at))
@@ -208,7 +212,7 @@ async fn insert(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -
 async fn update(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -> Result<()> {
     let updated = sqlx::query(
         "UPDATE sessions SET revision = $2, state = $3, journal_seq = $4, boot_floor = $5, ready = $6,
-                             recorded_bytes = $7, updated_at = $8, document = $9
+                             has_disk = $7, recorded_bytes = $8, updated_at = $9, document = $10
          WHERE id = $1 AND revision = $2 - 1",
     )
     .bind(row.session.id.to_string())
@@ -217,6 +221,7 @@ async fn update(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -
     .bind(bigint(row.journal_seq))
     .bind(row.boot_floor.map(bigint))
     .bind(i64::from(row.ready))
+    .bind(i64::from(row.has_disk))
     .bind(bigint(row.recorded_bytes))
     .bind(micros(row.session.updated_at))
     .bind(to_json(&row.session, "sessions")?)
@@ -256,6 +261,7 @@ fn session_row(row: &AnyRow) -> Result<SessionRow> {
         journal_seq: count(row.try_get("journal_seq")?),
         boot_floor: row.try_get::<Option<i64>, _>("boot_floor")?.map(count),
         ready: row.try_get::<i64, _>("ready")? != 0,
+        has_disk: row.try_get::<i64, _>("has_disk")? != 0,
         recorded_bytes: count(row.try_get("recorded_bytes")?),
     })
 }

@@ -67,6 +67,7 @@ fn row(organization_id: OrganizationId) -> SessionRow {
         journal_seq: 0,
         boot_floor: None,
         ready: false,
+        has_disk: false,
         recorded_bytes: 0,
     }
 }
@@ -163,6 +164,7 @@ async fn a_session_is_read_as_it_was_written() {
         written.revision += 1;
         written.boot_floor = Some(12);
         written.ready = true;
+        written.has_disk = true;
         written.session.state = SessionState::Running;
         store
             .commit(&Change {

@@ -18,6 +18,8 @@ CREATE TABLE sessions (
     -- Journal entries up to here belong to earlier runs of the sandbox; null until the daemon called.
     boot_floor      bigint,
     ready           bigint NOT NULL,
+    -- Whether the sandbox's disk was created: from then on it is never replaced.
+    has_disk        bigint NOT NULL,
     recorded_bytes  bigint NOT NULL,
     created_at      bigint NOT NULL,
     updated_at      bigint NOT NULL,
