@@ -24,6 +24,21 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     let data_dir = crate::root().join("data");
     std::fs::create_dir_all(&data_dir)?;
     install_runtimes(&mistle, &data_dir)?;
+    step(
+        "Building the measuring programs",
+        &mut command(
+            "cargo",
+            [
+                "build",
+                "--release",
+                "--package",
+                "mistle-sandbox",
+                "--package",
+                "mistle-testkit",
+                "--examples",
+            ],
+        ),
+    )?;
     let mut run = command(
         "cargo",
         [

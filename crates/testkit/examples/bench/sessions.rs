@@ -1,0 +1,217 @@
+//! Sessions, end to end through the API.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use mistle_protocol::agent::{AgentEvent, SetupStep};
+use mistle_protocol::id::SessionId;
+use mistle_protocol::session::{EventBody, LiveMessage, Session, SessionEvent, SessionState};
+use mistle_testkit::{Api, Setup, TestServer, built, repository};
+
+use crate::figures::Report;
+
+/// Sessions that are created one after the other.
+const SEQUENTIAL: usize = 30;
+/// Stops and starts of one session.
+const RESTARTS: usize = 15;
+/// Kills of the server.
+const SERVER_KILLS: usize = 10;
+/// Sessions that are created at once.
+const AT_ONCE: usize = 20;
+
+/// Measures everything that is about sessions.
+pub(crate) async fn measure(report: &mut Report) -> Result<()> {
+    let setup = Setup {
+        program: built("release", "mistle"),
+        ..Setup::policy("autonomous")
+    };
+    let mut server = TestServer::start(setup).await?;
+    let folder = tempfile::tempdir()?;
+    let source = folder.path().join("project");
+    repository(&source, &[("README.md", "# Project\n")])?;
+    let source = source.to_string_lossy().into_owned();
+
+    report.sizes(
+        "server, idle, resident",
+        Some(60.0),
+        &[resident(server.pid().context("the server's pid")?)?],
+    );
+    creation(report, &server.api, &source).await?;
+    restarts(report, &server.api, &source).await?;
+    server_kills(report, &mut server, &source).await?;
+    at_once(report, &server, &source).await
+}
+
+async fn creation(report: &mut Report, api: &Api, source: &str) -> Result<()> {
+    let (mut accepted, mut answered, mut runtime) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..SEQUENTIAL {
+        let begin = Instant::now();
+        let session = api.new_session(source, "say: hello").await?;
+        answered.push(begin.elapsed());
+        let mut live = api.live(session.id, 0).await?;
+        live.until(delivered).await?;
+        accepted.push(begin.elapsed());
+        live.until(turn_completed).await?;
+        runtime.push(runtime_start(&api.events(session.id).await?).context("the runtime's start is in the record")?);
+        delete(api, session.id).await?;
+    }
+    report.times("session create → API answers", None, &answered);
+    report.times("session create → runtime accepts the prompt", Some(500.0), &accepted);
+    report.times("  of which Codex starts", None, &runtime);
+    Ok(())
+}
+
+async fn restarts(report: &mut Report, api: &Api, source: &str) -> Result<()> {
+    let session = api.new_session(source, "say: hello").await?;
+    let mut live = api.live(session.id, 0).await?;
+    live.until(turn_completed).await?;
+    let mut resumed = Vec::new();
+    for _ in 0..RESTARTS {
+        let begin = Instant::now();
+        api.act(session.id, "stop").await?;
+        live.until(|message| in_state(message, SessionState::Stopped)).await?;
+        api.act(session.id, "start").await?;
+        live.until(|message| in_state(message, SessionState::Running)).await?;
+        resumed.push(begin.elapsed());
+    }
+    report.times("stop → start → thread resumed", Some(700.0), &resumed);
+    delete(api, session.id).await
+}
+
+async fn server_kills(report: &mut Report, server: &mut TestServer, source: &str) -> Result<()> {
+    let session = server.api.new_session(source, "say: hello").await?;
+    server.api.live(session.id, 0).await?.until(turn_completed).await?;
+    let mut back = Vec::new();
+    for _ in 0..SERVER_KILLS {
+        server.kill().await?;
+        let begin = Instant::now();
+        server.start_again().await?;
+        let mut live = server.api.live(session.id, 0).await?;
+        live.until(|message| in_state(message, SessionState::Running)).await?;
+        back.push(begin.elapsed());
+    }
+    report.times("server killed, started again → daemon back", Some(1000.0), &back);
+    delete(&server.api, session.id).await
+}
+
+async fn at_once(report: &mut Report, server: &TestServer, source: &str) -> Result<()> {
+    let pid = server.pid().context("the server's pid")?;
+    let before = resident(pid)?;
+    let begin = Instant::now();
+    let sessions: Vec<Session> =
+        futures::future::try_join_all((0..AT_ONCE).map(|_| server.api.new_session(source, "say: hello"))).await?;
+    futures::future::try_join_all(sessions.iter().map(|session| ready(&server.api, session.id))).await?;
+    report.times(
+        &format!("{AT_ONCE} sessions at once → all accepted the prompt"),
+        Some(10_000.0),
+        &[begin.elapsed()],
+    );
+    futures::future::try_join_all(sessions.iter().map(|session| idle(&server.api, session.id))).await?;
+    let grown = resident(pid)?.saturating_sub(before);
+    report.sizes(
+        "server, per idle session, resident",
+        Some(1.0),
+        &[grown / AT_ONCE as u64],
+    );
+    report.sizes("sandboxd (init and daemon), resident", Some(10.0), &daemons()?);
+    for session in sessions {
+        delete(&server.api, session.id).await?;
+    }
+    Ok(())
+}
+
+async fn ready(api: &Api, id: SessionId) -> Result<()> {
+    api.live(id, 0).await?.until(delivered).await
+}
+
+async fn idle(api: &Api, id: SessionId) -> Result<()> {
+    api.live(id, 0).await?.until(turn_completed).await
+}
+
+async fn delete(api: &Api, id: SessionId) -> Result<()> {
+    api.request::<serde_json::Value>(reqwest::Method::DELETE, &format!("/sessions/{id}"), None::<&()>)
+        .await
+        .map(drop)
+}
+
+fn delivered(message: &LiveMessage) -> Option<()> {
+    agent_event(message)
+        .filter(|event| matches!(event, AgentEvent::MessageDelivered { .. }))
+        .map(drop)
+}
+
+fn turn_completed(message: &LiveMessage) -> Option<()> {
+    agent_event(message)
+        .filter(|event| matches!(event, AgentEvent::TurnCompleted { .. }))
+        .map(drop)
+}
+
+fn in_state(message: &LiveMessage, wanted: SessionState) -> Option<()> {
+    matches!(message, LiveMessage::Session { session } if session.state == wanted).then_some(())
+}
+
+fn agent_event(message: &LiveMessage) -> Option<&AgentEvent> {
+    match message {
+        LiveMessage::Event { event } => match &event.event {
+            EventBody::Agent(event) => Some(event),
+            EventBody::Server(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// From "starting the runtime" to "the runtime is ready", by the sandbox's clock.
+fn runtime_start(events: &[SessionEvent]) -> Option<Duration> {
+    let at = |wanted: fn(&AgentEvent) -> bool| {
+        events
+            .iter()
+            .find(|event| matches!(&event.event, EventBody::Agent(agent) if wanted(agent)))
+            .map(|event| event.at)
+    };
+    let begin = at(|event| {
+        matches!(
+            event,
+            AgentEvent::SetupProgress {
+                step: SetupStep::Runtime,
+                ..
+            }
+        )
+    })?;
+    let end = at(|event| matches!(event, AgentEvent::RuntimeReady { .. }))?;
+    Duration::try_from(end.duration_since(begin)).ok()
+}
+
+/// Resident memory of a process, in bytes.
+fn resident(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib * 1024)
+}
+
+/// Resident memory of every sandbox's daemon processes, together per sandbox.
+fn daemons() -> Result<Vec<u64>> {
+    let mut inits = std::collections::BTreeMap::<u32, u64>::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if !command.starts_with(b"/opt/mistle/bin/mistle-sandboxd") {
+            continue;
+        }
+        let Ok(bytes) = resident(pid) else { continue };
+        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let parent = status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:"))
+            .and_then(|text| text.trim().parse().ok());
+        let is_daemon = command.split(|byte| *byte == 0).any(|word| word == b"daemon");
+        let key = if is_daemon { parent.unwrap_or(pid) } else { pid };
+        *inits.entry(key).or_default() += bytes;
+    }
+    Ok(inits.into_values().collect())
+}
