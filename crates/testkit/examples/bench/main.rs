@@ -19,9 +19,9 @@ async fn main() -> Result<()> {
     sandbox::measure(&mut report)?;
     sessions::measure(&mut report).await?;
     if json {
-        println!("{}", report.json()?)
+        println!("{}", report.json()?);
     } else {
-        println!("{}", report.table())
+        println!("{}", report.table());
     }
     Ok(())
 }
