@@ -568,12 +568,11 @@ impl Inner {
         let folder = self.places.sandbox(id);
         let run: Option<Run> = disk::read_json(&folder.join(RUN_FILE)).ok();
         let sandbox = Arc::new(Sandbox::new(id, record.slot, State::Stopped(Exit::default())));
-        match run.and_then(|run| run.shim.open()) {
-            Some(shim) => self.watch(&sandbox, Arc::new(shim), None)?,
-            None => {
-                let exit = self.blocking(move |inner| inner.clear(id)).await?;
-                sandbox.state.send_replace(State::Stopped(exit));
-            }
+        if let Some(shim) = run.and_then(|run| run.shim.open()) {
+            self.watch(&sandbox, Arc::new(shim), None)?;
+        } else {
+            let exit = self.blocking(move |inner| inner.clear(id)).await?;
+            sandbox.state.send_replace(State::Stopped(exit));
         }
         self.sandboxes().insert(id, sandbox);
         Ok(())

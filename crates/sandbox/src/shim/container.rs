@@ -175,9 +175,16 @@ fn spec(request: &StartRequest) -> Result<Value, ShimError> {
 }
 
 /// Limits of this process, which the container inherits: in its user namespace it may no longer
-/// raise them.
+/// raise them. Nor may this process everywhere, so a lower limit of the host stays.
 pub(super) fn set_limits() -> Result<(), ShimError> {
-    use nix::sys::resource::{Resource, setrlimit};
-    setrlimit(Resource::RLIMIT_CORE, CORE_SIZE, CORE_SIZE).doing("limit core files")?;
-    setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).doing("limit open files")
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    for (resource, limit) in [
+        (Resource::RLIMIT_CORE, CORE_SIZE),
+        (Resource::RLIMIT_NOFILE, OPEN_FILES),
+    ] {
+        let (_, hard) = getrlimit(resource).doing("read the limits")?;
+        let limit = limit.min(hard);
+        setrlimit(resource, limit, limit).doing(format!("set {resource:?}"))?;
+    }
+    Ok(())
 }

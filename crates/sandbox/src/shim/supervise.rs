@@ -49,7 +49,7 @@ pub(super) fn run(dir: &Path, request: &StartRequest) -> Result<(), ShimError> {
             return Err(error);
         }
     };
-    let supervised = supervise(&mut container, output, init);
+    let supervised = supervise(&mut container, output, &init);
     let exit = Exit {
         code: supervised.as_ref().ok().copied(),
         out_of_memory: cgroup::out_of_memory(&name),
@@ -110,7 +110,7 @@ fn start(dir: &Path, request: &StartRequest, own: &ProcessRef) -> Result<(Contai
 }
 
 /// Lets PID 1 go and waits until it has ended. Answers its exit code.
-fn supervise(container: &mut Container, output: PipeReader, init: OwnedFd) -> Result<i32, ShimError> {
+fn supervise(container: &mut Container, output: PipeReader, init: &OwnedFd) -> Result<i32, ShimError> {
     let pid = container
         .pid()
         .ok_or("it has no PID 1")
@@ -126,7 +126,7 @@ fn supervise(container: &mut Container, output: PipeReader, init: OwnedFd) -> Re
 
     if let Err(error) = container.start() {
         let error = Err(error).doing("start the container");
-        process::kill_and_wait(&init).doing("kill the container")?;
+        process::kill_and_wait(init).doing("kill the container")?;
         let _ = waitpid(Pid::from_raw(pid), None);
         if let Err(error) = &error {
             say(&Answer::Failed { message: chain(error) });
@@ -138,7 +138,7 @@ fn supervise(container: &mut Container, output: PipeReader, init: OwnedFd) -> Re
     let mut log = Log::open(output)?;
     loop {
         let mut events = vec![
-            PollFd::new(&init, PollFlags::IN),
+            PollFd::new(init, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
         if let Some(output) = &log.output {
@@ -153,7 +153,7 @@ fn supervise(container: &mut Container, output: PipeReader, init: OwnedFd) -> Re
             log.copy();
         }
         if ready[1] {
-            forward(&signals, &init);
+            forward(&signals, init);
         }
         if ready[0] {
             break;
