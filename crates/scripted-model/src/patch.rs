@@ -56,10 +56,8 @@ pub(crate) fn parse(patch: &str) -> Vec<FilePatch> {
                 path: path.trim().to_owned(),
                 hunks: Vec::new(),
             });
-        } else if !line.starts_with("***") {
-            if let Some(file) = files.last_mut() {
-                add_line(file, line);
-            }
+        } else if let Some(file) = files.last_mut().filter(|_| !line.starts_with("***")) {
+            add_line(file, line);
         }
     }
     files
