@@ -1,0 +1,382 @@
+//! The Codex driver: `codex app-server`, JSON-RPC over a WebSocket over a Unix socket.
+//!
+//! The socket, rather than standard input, because others can be clients of the same live thread
+//! (Codex' own TUI), and because the daemon finds the process again after a crash of its own.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`process`] | starts the process, finds it again, ends it |
+//! | [`connection`] | calls and notifications |
+//! | [`wire`] | the messages, as far as they are read |
+//! | [`translate`] | notifications → events, pure |
+//! | [`failure`] | error codes → texts for a person |
+//! | [`shell`] | commands as a person would type them |
+//! | [`config`] | configuration, rules, instructions; what the approval policies truly do |
+//!
+//! A message carries its [`MessageId`](mistle_protocol::id::MessageId) as `clientUserMessageId`.
+//! Codex stores it with the user message but does not refuse the same one twice; so after every
+//! reconnect the turns that the record may lack are read, which tells what was delivered.
+//!
+//! A steered message shows up as an item only when the model takes it, at its next request; when
+//! the turn ends before, Codex forgets it. Whoever steers has to look for the item.
+
+mod config;
+mod connection;
+mod failure;
+mod process;
+mod shell;
+mod translate;
+mod wire;
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use mistle_protocol::agent::{
+    AgentEvent, Approval, Conversation, ConversationId, Decision, ModelOption, NoticeLevel, TurnId,
+};
+use mistle_protocol::control::Deliver;
+use mistle_protocol::plan::Plan;
+use serde_json::{Value, json};
+
+use self::connection::{Connection, Incoming};
+use self::process::Process;
+use self::translate::Translator;
+use super::runtime::{CallError, Lacking, Ready, Resumed, Runtime, Sent, Start, StartError};
+
+/// Turns in one page of history.
+const PAGE: u32 = 20;
+/// The most pages of history that a reconnect reads. What is older is on the server.
+const MAX_PAGES: usize = 25;
+/// The most pages of models.
+const MAX_MODEL_PAGES: usize = 20;
+
+/// A running app-server.
+#[derive(Debug)]
+pub(super) struct Codex {
+    process: Process,
+    connection: Connection,
+    translator: Translator,
+    /// Requests that are no questions for a person and have to be refused.
+    to_refuse: VecDeque<(Value, String)>,
+    /// Ready before the connection says more.
+    events: VecDeque<AgentEvent>,
+}
+
+impl Runtime for Codex {
+    async fn start(start: Start<'_>) -> Result<(Self, Ready), StartError> {
+        let Start {
+            plan,
+            workspaces,
+            home,
+            environment,
+        } = start;
+        let configuration = config::write(home, plan, workspaces)
+            .await
+            .map_err(|error| StartError {
+                message: format!("Codex' configuration can't be written: {error}."),
+                transient: false,
+            })?;
+        let program = &plan.runtime.program;
+        let fingerprint = process::fingerprint(program, &configuration, environment);
+        let earlier = Process::find(home, fingerprint).await;
+        let found = earlier.is_some();
+        let (process, stream) = match earlier {
+            Some(earlier) => earlier,
+            None => Process::spawn(program, home, &plan.cwd, environment, fingerprint).await?,
+        };
+        match greet(stream).await {
+            Ok((connection, mut ready)) => {
+                if found {
+                    // It was said when the process was started.
+                    ready.notices.clear();
+                }
+                let codex = Self {
+                    process,
+                    connection,
+                    translator: Translator::default(),
+                    to_refuse: VecDeque::new(),
+                    events: VecDeque::new(),
+                };
+                Ok((codex, ready))
+            }
+            Err(error) => {
+                let words = process.bury().await;
+                Err(StartError {
+                    message: format!("Codex does not answer ({error}). {words}"),
+                    transient: true,
+                })
+            }
+        }
+    }
+
+    async fn converse(&mut self, plan: &Plan) -> Result<Conversation, CallError> {
+        let params = json!({
+            "cwd": plan.cwd,
+            "approvalPolicy": config::approval_policy(plan.runtime.approval_policy),
+            "sandbox": config::SANDBOX_MODE,
+        });
+        let answer: wire::ThreadAnswer = self.connection.call("thread/start", params).await?;
+        self.translator.adopt(&answer.thread.id);
+        Ok(translate::conversation(answer.thread, Timestamp::now()))
+    }
+
+    async fn resume(
+        &mut self,
+        plan: &Plan,
+        conversation: &ConversationId,
+        lacking: &Lacking,
+    ) -> Result<Resumed, CallError> {
+        let params = json!({
+            "threadId": conversation,
+            "excludeTurns": true,
+            "approvalPolicy": config::approval_policy(plan.runtime.approval_policy),
+            "sandbox": config::SANDBOX_MODE,
+        });
+        let _: wire::ThreadAnswer = self.connection.call("thread/resume", params).await?;
+        self.translator.adopt(conversation);
+        let turns = self.turns_since(conversation, lacking).await?;
+        let running = turns
+            .iter()
+            .find(|turn| turn.status == "inProgress")
+            .map(|turn| turn.id.clone());
+        let missed = match lacking {
+            Lacking::Nothing => Vec::new(),
+            Lacking::All | Lacking::From(_) => self.translator.history(conversation, turns, Timestamp::now()),
+        };
+        Ok(Resumed { missed, running })
+    }
+
+    fn has(&self, conversation: &str) -> bool {
+        self.translator.has(conversation)
+    }
+
+    async fn send(
+        &mut self,
+        conversation: &ConversationId,
+        running: Option<&TurnId>,
+        message: &Deliver,
+    ) -> Result<Sent, CallError> {
+        if let Some(turn) = running {
+            match self.steer(conversation, turn, message).await {
+                Ok(turn) => return Ok(Sent::Turn(turn)),
+                // The turn ended meanwhile.
+                Err(CallError::Refused(why))
+                    if why.contains("no active turn") || why.contains("expected active turn") => {}
+                Err(CallError::Refused(why)) if why.contains("steer") => return Ok(Sent::Busy),
+                Err(error) => return Err(error),
+            }
+        }
+        let params = json!({
+            "threadId": conversation,
+            "input": input(&message.text),
+            "clientUserMessageId": message.message_id,
+            "model": message.model,
+            "effort": message.effort,
+        });
+        let answer: wire::TurnAnswer = self.connection.call("turn/start", params).await?;
+        Ok(Sent::Turn(answer.turn.id))
+    }
+
+    async fn interrupt(&mut self, conversation: &ConversationId, turn: &TurnId) -> Result<(), CallError> {
+        match self
+            .connection
+            .call::<Value>("turn/interrupt", json!({ "threadId": conversation, "turnId": turn }))
+            .await
+        {
+            // It is over.
+            Ok(_) | Err(CallError::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        approval: &Approval,
+        decision: Decision,
+        message: Option<&str>,
+    ) -> Result<bool, CallError> {
+        let Some(request) = self.translator.answer(&approval.id, decision) else {
+            return Ok(false);
+        };
+        if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
+            // Before the decision, so that the model reads both at once.
+            let params = json!({ "threadId": approval.conversation_id, "expectedTurnId": approval.turn_id, "input": input(text) });
+            match self.connection.call::<Value>("turn/steer", params).await {
+                Err(CallError::Refused(why)) => {
+                    tracing::warn!(why, "what was said with a decision could not be passed on");
+                }
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        self.connection
+            .respond(&request, json!({ "decision": translate::decision_name(decision) }))
+            .await?;
+        Ok(true)
+    }
+
+    async fn next(&mut self) -> Option<Vec<AgentEvent>> {
+        loop {
+            if !self.events.is_empty() {
+                return Some(self.events.drain(..).collect());
+            }
+            while let Some((id, method)) = self.to_refuse.front() {
+                if self.connection.refuse(id, method).await.is_err() {
+                    return None;
+                }
+                self.to_refuse.pop_front();
+            }
+            let incoming = self.connection.next().await?;
+            self.translate(incoming);
+        }
+    }
+
+    async fn bury(self) -> String {
+        self.process.bury().await
+    }
+
+    async fn stop(self) {
+        self.process.end().await;
+    }
+}
+
+impl Codex {
+    fn translate(&mut self, incoming: Incoming) {
+        let at = Timestamp::now();
+        let parse = |params: Value, method: &str| {
+            serde_json::from_value::<wire::Params>(params)
+                .inspect_err(|error| tracing::warn!(%error, method, "a message of Codex was not understood"))
+                .ok()
+        };
+        match incoming {
+            Incoming::Notification { method, params } => {
+                if let Some(params) = parse(params, &method) {
+                    self.events.extend(self.translator.notification(&method, params, at));
+                }
+            }
+            Incoming::Request { id, method, params } => {
+                let event = parse(params, &method).and_then(|params| self.translator.request(&id, &method, params, at));
+                match event {
+                    Some(event) => self.events.push_back(event),
+                    None => self.to_refuse.push_back((id, method)),
+                }
+            }
+        }
+    }
+
+    async fn steer(
+        &mut self,
+        conversation: &ConversationId,
+        turn: &TurnId,
+        message: &Deliver,
+    ) -> Result<TurnId, CallError> {
+        if message.model.is_some() || message.effort.is_some() {
+            let params = json!({ "threadId": conversation, "model": message.model, "effort": message.effort });
+            let _: Value = self.connection.call("thread/settings/update", params).await?;
+        }
+        let params = json!({
+            "threadId": conversation,
+            "expectedTurnId": turn,
+            "input": input(&message.text),
+            "clientUserMessageId": message.message_id,
+        });
+        let answer: wire::SteerAnswer = self.connection.call("turn/steer", params).await?;
+        Ok(answer.turn_id)
+    }
+
+    /// The turns that the record may lack, at least the last one, oldest first. Turn ids grow with
+    /// time.
+    async fn turns_since(&mut self, conversation: &str, lacking: &Lacking) -> Result<Vec<wire::Turn>, CallError> {
+        let (limit, first) = match lacking {
+            Lacking::Nothing => (1, None),
+            Lacking::All => (PAGE, None),
+            Lacking::From(turn) => (PAGE, Some(turn)),
+        };
+        let mut turns: Vec<wire::Turn> = Vec::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let params = json!({ "threadId": conversation, "limit": limit, "cursor": cursor, "itemsView": "full" });
+            let page: wire::TurnsPage = self.connection.call("thread/turns/list", params).await?;
+            turns.extend(page.data);
+            cursor = page.next_cursor;
+            let reached = first.is_some_and(|first| turns.last().is_some_and(|turn| turn.id <= *first));
+            if reached || cursor.is_none() || *lacking == Lacking::Nothing {
+                break;
+            }
+        }
+        turns.retain(|turn| first.is_none_or(|first| turn.id >= *first));
+        turns.reverse();
+        Ok(turns)
+    }
+}
+
+fn input(text: &str) -> Value {
+    json!([{ "type": "text", "text": text, "text_elements": [] }])
+}
+
+async fn greet(stream: tokio::net::UnixStream) -> Result<(Connection, Ready), CallError> {
+    let mut connection = Connection::upgrade(stream).await?;
+    let params = json!({
+        "clientInfo": { "name": "mistle", "title": "Mistle", "version": env!("CARGO_PKG_VERSION") },
+        "capabilities": { "experimentalApi": true, "requestAttestation": false },
+    });
+    let initialized: wire::Initialized = connection.call("initialize", params).await?;
+    connection.notify("initialized").await?;
+    let models = models(&mut connection).await?;
+    let notices = connection
+        .take_backlog()
+        .iter()
+        .filter_map(ignored_configuration)
+        .collect();
+    Ok((
+        connection,
+        Ready {
+            version: version(&initialized.user_agent),
+            models,
+            notices,
+        },
+    ))
+}
+
+/// The version in a user agent such as `mistle/0.169.0 (Debian 12.0.0; x86_64)`.
+fn version(user_agent: &str) -> String {
+    user_agent
+        .split_once('/')
+        .map_or(user_agent, |(_, rest)| rest)
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+async fn models(connection: &mut Connection) -> Result<Vec<ModelOption>, CallError> {
+    let mut models = Vec::new();
+    let mut cursor: Option<String> = None;
+    for _ in 0..MAX_MODEL_PAGES {
+        let page: wire::ModelsPage = connection.call("model/list", json!({ "cursor": cursor })).await?;
+        models.extend(
+            page.data
+                .into_iter()
+                .filter(|model| !model.hidden)
+                .map(translate::model),
+        );
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    Ok(models)
+}
+
+/// Codex says at each start which of the repository's configuration it does not read.
+fn ignored_configuration(incoming: &Incoming) -> Option<AgentEvent> {
+    let Incoming::Notification { method, params } = incoming else {
+        return None;
+    };
+    let summary = params.get("summary")?.as_str()?;
+    (method == "configWarning" && summary.starts_with("Project-local config")).then(|| AgentEvent::Notice {
+        level: NoticeLevel::Info,
+        code: "repository_configuration_ignored".to_owned(),
+        message: "The repository brings a configuration for Codex (.codex). It is not used, because it could start programs and approve commands.".to_owned(),
+    })
+}

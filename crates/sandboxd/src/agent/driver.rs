@@ -1,0 +1,767 @@
+//! The one task that owns the runtime.
+//!
+//! ```text
+//!            plan                    ready                     process gone
+//! waiting ────────► getting ready ──────────► serving ────────────────────────► getting ready
+//!    ▲                   │ failed                │ another plan      (runtime.exited, back-off)
+//!    └───────────────────┘                       └──► getting ready
+//! ```
+//!
+//! Commands are answered in every state, with *not ready* while that is the truth. Whatever a
+//! runtime says goes through [`Driver::record`], which joins deltas; the journal's ledger drops
+//! what it has. A turn is closed in the record when it ends, whoever ended it: nothing stays open
+//! after its turn, and no turn stays open after its process.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mistle_protocol::agent::{AgentEvent, Approval, ConversationId, Item, ItemBody, ItemId, SetupStep, TurnId};
+use mistle_protocol::control::{Answer, Deliver, Delivered};
+use mistle_protocol::plan::Plan;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::coalesce::Coalescer;
+use super::codex::Codex;
+use super::journal::Journal;
+use super::ledger::{ApprovalState, Ledger};
+use super::repositories;
+use super::runtime::{CallError, Lacking, Ready, Runtime, Sent, Start, StartError};
+use super::steering::Steering;
+
+/// First and longest wait before a runtime that ended is started again.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// A runtime that has run for so long did not fail at its start.
+const PROVEN: Duration = Duration::from_mins(1);
+/// After so many starts in a row that came to nothing a person has to look at it.
+const MAX_STARTS: u32 = 5;
+/// How long an interrupted turn may take to end at shutdown.
+const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
+/// Lines of progress that wait to be recorded; more are dropped, the next one says more.
+const PROGRESS_QUEUE: usize = 16;
+
+/// What the daemon's API asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Deliver(Deliver, oneshot::Sender<Delivered>),
+    Interrupt(Option<ConversationId>, oneshot::Sender<()>),
+    Answer(String, Answer, oneshot::Sender<Answered>),
+}
+
+/// What became of an answer to an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Done,
+    Unknown,
+    Already,
+}
+
+/// A plan, and how often it was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) plan: Arc<Plan>,
+    /// Grows with each request, so that the same plan again tries again.
+    pub(crate) attempt: u64,
+}
+
+/// Whether two plans ask for the same. The conversation is no part of it: the server learns of it
+/// later.
+pub(crate) fn same(one: &Plan, other: &Plan) -> bool {
+    let without = |plan: &Plan| Plan {
+        conversation_id: None,
+        ..plan.clone()
+    };
+    without(one) == without(other)
+}
+
+/// The task's own state.
+pub(crate) struct Driver {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) workspaces: PathBuf,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) plans: watch::Receiver<Option<Planned>>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) ready: watch::Sender<bool>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) coalescer: Coalescer,
+    pub(crate) steering: Steering,
+    /// Items that were open when the runtime was found again. What they said meanwhile is missing,
+    /// so what they say next is left to their completion.
+    pub(crate) stale: Vec<ItemId>,
+}
+
+/// Why serving ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Exited,
+    Replanned,
+    Shutdown,
+}
+
+/// Why getting ready ended without a runtime.
+enum Unready {
+    /// A person has to do something. It was recorded.
+    Failed,
+    Replanned,
+    Shutdown,
+}
+
+impl Driver {
+    /// Runs until the shutdown.
+    pub(crate) async fn run(mut self) {
+        let mut failed_at = None;
+        loop {
+            let Some(planned) = self.next_plan(failed_at).await else {
+                break;
+            };
+            match self.live(&planned).await {
+                Unready::Failed => failed_at = Some(planned.attempt),
+                Unready::Replanned => failed_at = None,
+                Unready::Shutdown => break,
+            }
+        }
+        self.record_all(Vec::new()).await;
+    }
+
+    /// Waits for a plan that was not tried yet. None at shutdown.
+    async fn next_plan(&mut self, failed_at: Option<u64>) -> Option<Planned> {
+        loop {
+            let planned = self.plans.borrow_and_update().clone();
+            if let Some(planned) = planned.filter(|planned| failed_at.is_none_or(|attempt| planned.attempt > attempt)) {
+                return Some(planned);
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return None,
+                changed = self.plans.changed() => changed.ok()?,
+                Some(command) = self.commands.recv() => self.not_ready(command),
+            }
+        }
+    }
+
+    /// Lives with one plan: gets ready, serves, starts the runtime again when it ended.
+    async fn live(&mut self, planned: &Planned) -> Unready {
+        let plan = Arc::clone(&planned.plan);
+        let mut starts = 0;
+        let mut wait = BACK_OFF.0;
+        loop {
+            starts += 1;
+            let runtime = match self.get_ready(&plan, starts).await {
+                Ok(runtime) => runtime,
+                Err(unready) => return unready,
+            };
+            let Some((runtime, notices)) = runtime else {
+                // A start that might work in a moment.
+                if let ControlFlow::Break(unready) = self.pause(&mut wait).await {
+                    return unready;
+                }
+                continue;
+            };
+            let since = Instant::now();
+            let (runtime, end) = Box::pin(self.serve(&plan, runtime, notices)).await;
+            self.ready.send_replace(false);
+            match end {
+                End::Shutdown => {
+                    runtime.stop().await;
+                    self.close_turns().await;
+                    return Unready::Shutdown;
+                }
+                End::Replanned => {
+                    runtime.stop().await;
+                    self.close_turns().await;
+                    return Unready::Replanned;
+                }
+                End::Exited => {
+                    let message = runtime.bury().await;
+                    self.record(AgentEvent::RuntimeExited { message }).await;
+                    self.close_turns().await;
+                }
+            }
+            if since.elapsed() >= PROVEN {
+                (starts, wait) = (0, BACK_OFF.0);
+            }
+            if let ControlFlow::Break(unready) = self.pause(&mut wait).await {
+                return unready;
+            }
+        }
+    }
+
+    /// Waits before the next start, answering commands.
+    async fn pause(&mut self, wait: &mut Duration) -> ControlFlow<Unready> {
+        let until = Instant::now() + *wait;
+        *wait = (*wait * 2).min(BACK_OFF.1);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return ControlFlow::Continue(()),
+                () = self.shutdown.cancelled() => return ControlFlow::Break(Unready::Shutdown),
+                Some(command) = self.commands.recv() => self.not_ready(command),
+            }
+        }
+    }
+
+    /// Fetches the repositories and starts the runtime. No runtime means: try again.
+    async fn get_ready(&mut self, plan: &Arc<Plan>, starts: u32) -> Result<Option<(Codex, Ready)>, Unready> {
+        let setup = Setup {
+            plan: Arc::clone(plan),
+            journal: Arc::clone(&self.journal),
+            state_dir: self.state_dir.clone(),
+            workspaces: self.workspaces.clone(),
+            environment: self.environment_with(plan),
+        };
+        let mut work = Box::pin(setup.run());
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut work => break outcome,
+                () = self.shutdown.cancelled() => return Err(Unready::Shutdown),
+                Some(command) = self.commands.recv() => self.not_ready(command),
+                Ok(()) = self.plans.changed() => {
+                    let other = self.plans.borrow_and_update().as_ref().is_some_and(|planned| !same(&planned.plan, plan));
+                    if other {
+                        return Err(Unready::Replanned);
+                    }
+                }
+            }
+        };
+        drop(work);
+        match outcome {
+            Ok(runtime) => Ok(Some(runtime)),
+            Err((
+                SetupStep::Runtime,
+                StartError {
+                    message,
+                    transient: true,
+                },
+            )) if starts < MAX_STARTS => {
+                tracing::warn!(message, starts, "the runtime did not start");
+                Ok(None)
+            }
+            Err((step, StartError { message, .. })) => {
+                self.close_turns().await;
+                self.record(AgentEvent::SetupFailed { step, message }).await;
+                Err(Unready::Failed)
+            }
+        }
+    }
+
+    fn environment_with(&self, plan: &Plan) -> BTreeMap<String, String> {
+        let mut environment = self.environment.clone();
+        environment.extend(plan.environment.clone());
+        environment
+    }
+
+    fn not_ready(&self, command: Command) {
+        match command {
+            Command::Deliver(deliver, reply) => {
+                let _ = reply.send(self.delivered(&deliver).unwrap_or(Delivered::NotReady));
+            }
+            Command::Interrupt(_, reply) => {
+                let _ = reply.send(());
+            }
+            Command::Answer(id, _, reply) => {
+                let known = self.journal.ledger(|ledger| ledger.approval(&id));
+                let _ = reply.send(if known == ApprovalState::Unknown {
+                    Answered::Unknown
+                } else {
+                    Answered::Already
+                });
+            }
+        }
+    }
+
+    /// What was answered before.
+    fn delivered(&self, deliver: &Deliver) -> Option<Delivered> {
+        self.journal.ledger(|ledger| {
+            ledger
+                .delivered(deliver.message_id)
+                .map(|delivered| Delivered::Accepted {
+                    conversation_id: delivered.conversation.clone(),
+                    turn_id: delivered.turn.clone(),
+                })
+        })
+    }
+
+    /// Serves until the runtime or the plan ends.
+    async fn serve<R: Runtime>(&mut self, plan: &Arc<Plan>, mut runtime: R, ready: Ready) -> (R, End) {
+        if self.resume_all(plan, &mut runtime).await.is_err() {
+            return (runtime, End::Exited);
+        }
+        self.record_all(ready.notices).await;
+        self.record(AgentEvent::RuntimeReady {
+            version: ready.version,
+            models: ready.models,
+        })
+        .await;
+        self.ready.send_replace(true);
+        let mut work = self.send_again(plan, &mut runtime).await;
+        while work.is_ok() {
+            let due = self.coalescer.due();
+            work = tokio::select! {
+                () = self.shutdown.cancelled() => {
+                    self.interrupt_all(&mut runtime).await;
+                    return (runtime, End::Shutdown);
+                }
+                Ok(()) = self.plans.changed() => {
+                    let other = self.plans.borrow_and_update().as_ref().is_some_and(|planned| !same(&planned.plan, plan));
+                    if other {
+                        self.interrupt_all(&mut runtime).await;
+                        return (runtime, End::Replanned);
+                    }
+                    Ok(())
+                }
+                Some(command) = self.commands.recv() => self.obey(plan, &mut runtime, command).await,
+                events = runtime.next() => match events {
+                    Some(events) => {
+                        self.record_all(events).await;
+                        self.send_again(plan, &mut runtime).await
+                    }
+                    None => return (runtime, End::Exited),
+                },
+                () = sleep_until(due) => {
+                    for event in self.coalescer.take_due(Instant::now()) {
+                        self.journal.record(event).await;
+                    }
+                    Ok(())
+                }
+            };
+        }
+        tracing::warn!(error = ?work.err(), "the runtime is given up");
+        (runtime, End::Exited)
+    }
+
+    /// Continues the conversation of the plan, or the record's own, and every one with an open
+    /// turn. Closes the turns that are over.
+    async fn resume_all<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Gone> {
+        let mut conversations: Vec<ConversationId> = self.journal.ledger(|ledger| {
+            ledger
+                .all_running()
+                .into_iter()
+                .map(|(conversation, _)| conversation)
+                .collect()
+        });
+        let main = plan
+            .conversation_id
+            .clone()
+            .or_else(|| self.journal.ledger(|ledger| ledger.current().cloned()));
+        conversations.extend(main);
+        conversations.sort();
+        conversations.dedup();
+        for conversation in conversations {
+            self.resume(plan, runtime, &conversation).await?;
+        }
+        self.close_turns_except(runtime).await;
+        Ok(())
+    }
+
+    /// Continues one conversation; one that is lost is recorded as such. False then.
+    async fn resume<R: Runtime>(
+        &mut self,
+        plan: &Plan,
+        runtime: &mut R,
+        conversation: &ConversationId,
+    ) -> Result<bool, Gone> {
+        let lacking = self.journal.ledger(|ledger| lacking(ledger, conversation));
+        match runtime.resume(plan, conversation, &lacking).await {
+            Ok(resumed) => {
+                self.stale
+                    .extend(self.journal.ledger(|ledger| ledger.open_items(conversation)));
+                self.record_all(resumed.missed).await;
+                let recorded = self.journal.ledger(|ledger| ledger.running(conversation).cloned());
+                if recorded.is_some() && recorded != resumed.running {
+                    let close = self
+                        .journal
+                        .ledger(|ledger| ledger.close_turn(conversation, Timestamp::now()));
+                    self.record_all(close).await;
+                }
+                self.record(AgentEvent::ConversationResumed {
+                    conversation_id: conversation.clone(),
+                })
+                .await;
+                Ok(true)
+            }
+            Err(CallError::Refused(why)) => {
+                let close = self
+                    .journal
+                    .ledger(|ledger| ledger.close_turn(conversation, Timestamp::now()));
+                self.record_all(close).await;
+                let message = format!(
+                    "The agent could not continue this conversation and does not remember it ({why}). The next message starts a new one."
+                );
+                self.record(AgentEvent::ConversationLost {
+                    conversation_id: conversation.clone(),
+                    message,
+                })
+                .await;
+                Ok(false)
+            }
+            Err(CallError::Gone(why)) => Err(Gone(why)),
+        }
+    }
+
+    async fn obey<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R, command: Command) -> Result<(), Gone> {
+        match command {
+            Command::Deliver(deliver, reply) => {
+                let delivered = self.deliver(plan, runtime, &deliver).await;
+                // Whoever asked may have gone; it asks again and gets the same answer.
+                let _ = match &delivered {
+                    Ok(delivered) => reply.send(delivered.clone()),
+                    Err(_) => reply.send(Delivered::NotReady),
+                };
+                delivered.map(drop)
+            }
+            Command::Interrupt(conversation, reply) => {
+                let running = self.journal.ledger(Ledger::all_running);
+                for (id, turn) in running
+                    .into_iter()
+                    .filter(|(id, _)| conversation.as_ref().is_none_or(|wanted| wanted == id))
+                {
+                    runtime.interrupt(&id, &turn).await.map_err(|error| gone(&error))?;
+                }
+                let _ = reply.send(());
+                Ok(())
+            }
+            Command::Answer(id, answer, reply) => {
+                let (state, pending) = self
+                    .journal
+                    .ledger(|ledger| (ledger.approval(&id), ledger.pending(&id).cloned()));
+                let answered = match (state, pending) {
+                    (ApprovalState::Pending, Some(approval)) => give_answer(runtime, &approval, &answer).await?,
+                    (ApprovalState::Unknown, _) => Answered::Unknown,
+                    _ => Answered::Already,
+                };
+                let _ = reply.send(answered);
+                Ok(())
+            }
+        }
+    }
+
+    async fn deliver<R: Runtime>(
+        &mut self,
+        plan: &Plan,
+        runtime: &mut R,
+        deliver: &Deliver,
+    ) -> Result<Delivered, Gone> {
+        if let Some(before) = self.delivered(deliver) {
+            return Ok(before);
+        }
+        if deliver.text.trim().is_empty() {
+            return Ok(self.reject(deliver, "The message is empty.".to_owned()).await);
+        }
+        let Some(conversation_id) = self.conversation_for(plan, runtime, deliver).await? else {
+            return Ok(Delivered::NotReady);
+        };
+        let running = self.journal.ledger(|ledger| ledger.running(&conversation_id).cloned());
+        if running.is_some() && !deliver.steer {
+            return Ok(Delivered::Busy);
+        }
+        if let Some(turn) = &running {
+            self.steering
+                .add(deliver.clone(), conversation_id.clone(), turn.clone())
+                .await;
+        }
+        let sent = runtime.send(&conversation_id, running.as_ref(), deliver).await;
+        if !matches!(&sent, Ok(Sent::Turn(turn)) if Some(turn) == running.as_ref())
+            && !matches!(sent, Err(CallError::Gone(_)))
+        {
+            // It started a turn, or went nowhere: nothing that could be forgotten.
+            self.steering.seen(deliver.message_id).await;
+        }
+        match sent {
+            Ok(Sent::Turn(turn_id)) => {
+                self.record(AgentEvent::MessageDelivered {
+                    message_id: deliver.message_id,
+                    conversation_id: conversation_id.clone(),
+                    turn_id: turn_id.clone(),
+                })
+                .await;
+                Ok(Delivered::Accepted {
+                    conversation_id,
+                    turn_id,
+                })
+            }
+            Ok(Sent::Busy) => Ok(Delivered::Busy),
+            Err(CallError::Refused(why)) => Ok(self
+                .reject(deliver, format!("The agent refused the message: {why}"))
+                .await),
+            Err(CallError::Gone(why)) => Err(Gone(why)),
+        }
+    }
+
+    async fn reject(&mut self, deliver: &Deliver, message: String) -> Delivered {
+        self.record(AgentEvent::MessageRejected {
+            message_id: deliver.message_id,
+            message: message.clone(),
+        })
+        .await;
+        Delivered::Rejected { message }
+    }
+
+    /// The conversation that a message goes to: its own, or a new one when it has none or its own
+    /// is lost.
+    async fn conversation_for<R: Runtime>(
+        &mut self,
+        plan: &Plan,
+        runtime: &mut R,
+        deliver: &Deliver,
+    ) -> Result<Option<ConversationId>, Gone> {
+        if let Some(conversation) = &deliver.conversation_id
+            && (runtime.has(conversation) || self.resume(plan, runtime, conversation).await?)
+        {
+            return Ok(Some(conversation.clone()));
+        }
+        match runtime.converse(plan).await {
+            Ok(conversation) => {
+                let id = conversation.id.clone();
+                self.record(AgentEvent::ConversationStarted { conversation }).await;
+                Ok(Some(id))
+            }
+            Err(CallError::Refused(why)) => {
+                tracing::error!(why, "the runtime starts no conversation");
+                Err(Gone(why))
+            }
+            Err(CallError::Gone(why)) => Err(Gone(why)),
+        }
+    }
+
+    /// Sends steered messages again whose turn ended before the model took them.
+    async fn send_again<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Gone> {
+        let running = self.journal.ledger(Ledger::all_running);
+        for steered in self.steering.forgotten(&running) {
+            let deliver = Deliver {
+                conversation_id: Some(steered.conversation_id.clone()),
+                ..steered.deliver
+            };
+            if !runtime.has(&steered.conversation_id) && !self.resume(plan, runtime, &steered.conversation_id).await? {
+                self.steering.seen(deliver.message_id).await;
+                continue;
+            }
+            match runtime.send(&steered.conversation_id, None, &deliver).await {
+                Ok(Sent::Busy) => continue,
+                Ok(Sent::Turn(_)) => {}
+                Err(CallError::Refused(why)) => {
+                    self.reject(&deliver, format!("The agent refused the message: {why}"))
+                        .await;
+                }
+                Err(CallError::Gone(why)) => return Err(Gone(why)),
+            }
+            self.steering.seen(deliver.message_id).await;
+        }
+        Ok(())
+    }
+
+    async fn interrupt_all<R: Runtime>(&mut self, runtime: &mut R) {
+        let running = self.journal.ledger(Ledger::all_running);
+        for (conversation, turn) in &running {
+            if runtime.interrupt(conversation, turn).await.is_err() {
+                return;
+            }
+        }
+        let deadline = Instant::now() + INTERRUPT_LIMIT;
+        while !self.journal.ledger(Ledger::all_running).is_empty() {
+            match tokio::time::timeout_at(deadline, runtime.next()).await {
+                Ok(Some(events)) => self.record_all(events).await,
+                _ => return,
+            }
+        }
+    }
+
+    async fn close_turns(&mut self) {
+        let running = self.journal.ledger(Ledger::all_running);
+        for (conversation, _) in running {
+            let close = self
+                .journal
+                .ledger(|ledger| ledger.close_turn(&conversation, Timestamp::now()));
+            self.record_all(close).await;
+        }
+        let rest = self.coalescer.take_all();
+        self.record_all(rest).await;
+        self.stale.clear();
+    }
+
+    /// Closes the turns of conversations that the runtime does not have.
+    async fn close_turns_except<R: Runtime>(&mut self, runtime: &R) {
+        let running = self.journal.ledger(Ledger::all_running);
+        for (conversation, _) in running
+            .into_iter()
+            .filter(|(conversation, _)| !runtime.has(conversation))
+        {
+            let close = self
+                .journal
+                .ledger(|ledger| ledger.close_turn(&conversation, Timestamp::now()));
+            self.record_all(close).await;
+        }
+    }
+
+    async fn record_all(&mut self, events: Vec<AgentEvent>) {
+        for event in events {
+            self.record(event).await;
+        }
+    }
+
+    /// Records an event; deltas wait for more of their item.
+    async fn record(&mut self, event: AgentEvent) {
+        match event {
+            AgentEvent::ItemDelta {
+                conversation_id,
+                item_id,
+                text,
+            } => {
+                if !self.stale.contains(&item_id)
+                    && let Some(joined) = self.coalescer.push(&conversation_id, &item_id, &text, Instant::now())
+                {
+                    self.journal.record(joined).await;
+                }
+                return;
+            }
+            AgentEvent::ItemCompleted { ref item } => {
+                self.coalescer.forget(&item.id);
+                self.stale.retain(|id| *id != item.id);
+                self.see(item).await;
+            }
+            AgentEvent::ItemStarted { ref item } => self.see(item).await,
+            AgentEvent::ApprovalRequested {
+                approval: Approval { ref item_id, .. },
+            } => {
+                if let Some(waiting) = self.coalescer.take(item_id) {
+                    self.journal.record(waiting).await;
+                }
+            }
+            AgentEvent::TurnCompleted {
+                ref conversation_id,
+                ref turn_id,
+                ..
+            } => self.close_items(conversation_id, turn_id).await,
+            _ => {}
+        }
+        self.journal.record(event).await;
+    }
+
+    /// A steered message whose item is there was taken by the model.
+    async fn see(&mut self, item: &Item) {
+        if let ItemBody::UserMessage {
+            message_id: Some(message_id),
+            ..
+        } = &item.body
+        {
+            self.steering.seen(*message_id).await;
+        }
+    }
+
+    async fn close_items(&mut self, conversation: &str, turn: &TurnId) {
+        for waiting in self.coalescer.take_all() {
+            self.journal.record(waiting).await;
+        }
+        let close = self.journal.ledger(|ledger| match ledger.running(conversation) {
+            Some(running) if running == turn => ledger.close_items(conversation, Timestamp::now()),
+            _ => Vec::new(),
+        });
+        for event in close {
+            self.journal.record(event).await;
+        }
+    }
+}
+
+/// The runtime is gone or useless and has to be started again.
+#[derive(Debug)]
+struct Gone(#[expect(dead_code, reason = "read by the log, through Debug")] String);
+
+fn gone(error: &CallError) -> Gone {
+    Gone(error.to_string())
+}
+
+async fn give_answer<R: Runtime>(runtime: &mut R, approval: &Approval, answer: &Answer) -> Result<Answered, Gone> {
+    match runtime
+        .answer(approval, answer.decision, answer.message.as_deref())
+        .await
+    {
+        Ok(true) => Ok(Answered::Done),
+        Ok(false) => Ok(Answered::Already),
+        Err(error) => Err(gone(&error)),
+    }
+}
+
+fn lacking(ledger: &Ledger, conversation: &str) -> Lacking {
+    match ledger.last_turn(conversation) {
+        Some(turn) => Lacking::From(turn.clone()),
+        None if ledger.knows(conversation) => Lacking::All,
+        None => Lacking::Nothing,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Getting ready, apart from the task that answers commands meanwhile.
+struct Setup {
+    plan: Arc<Plan>,
+    journal: Arc<Journal>,
+    state_dir: PathBuf,
+    workspaces: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl Setup {
+    async fn run(self) -> Result<(Codex, Ready), (SetupStep, StartError)> {
+        self.repositories().await.map_err(|message| {
+            (
+                SetupStep::Repository,
+                StartError {
+                    message,
+                    transient: false,
+                },
+            )
+        })?;
+        self.progress(SetupStep::Runtime, None).await;
+        let name = &self.plan.runtime.name;
+        if name != "codex" {
+            let message = format!("This version does not know the runtime “{name}”. Choose codex in the profile.");
+            return Err((
+                SetupStep::Runtime,
+                StartError {
+                    message,
+                    transient: false,
+                },
+            ));
+        }
+        let home = self.state_dir.join("codex");
+        let start = Start {
+            plan: &self.plan,
+            workspaces: &self.workspaces,
+            home: &home,
+            environment: &self.environment,
+        };
+        Codex::start(start).await.map_err(|error| (SetupStep::Runtime, error))
+    }
+
+    async fn repositories(&self) -> Result<(), String> {
+        let (lines, mut heard) = mpsc::channel(PROGRESS_QUEUE);
+        let say = move |line: String| {
+            // Full means that the last lines are not recorded yet; the next one says more.
+            let _ = lines.try_send(line);
+        };
+        let work = async {
+            let prepared =
+                repositories::prepare(&self.plan, &self.workspaces, &self.state_dir, &self.environment, &say).await;
+            drop(say);
+            prepared
+        };
+        let record = async {
+            while let Some(line) = heard.recv().await {
+                self.progress(SetupStep::Repository, Some(line)).await;
+            }
+        };
+        tokio::join!(work, record).0
+    }
+
+    async fn progress(&self, step: SetupStep, detail: Option<String>) {
+        self.journal.record(AgentEvent::SetupProgress { step, detail }).await;
+    }
+}
