@@ -16,11 +16,29 @@
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod credentials;
+pub mod demo;
+pub mod doctor;
 pub mod front_door;
 pub mod metrics;
+pub mod models;
 pub mod profiles;
 pub mod repositories;
 pub mod runtimes;
+pub mod server;
 pub mod sessions;
 mod web;
+
+/// Chooses the TLS implementation, once a process.
+pub(crate) fn install_crypto() {
+    // Someone else's choice is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// An HTTP client of ours, to be finished by whoever uses it.
+pub(crate) fn http_client() -> reqwest::ClientBuilder {
+    install_crypto();
+    reqwest::Client::builder().user_agent(concat!("mistle/", env!("CARGO_PKG_VERSION")))
+}

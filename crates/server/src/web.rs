@@ -25,6 +25,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
     img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; manifest-src 'self'; \
     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+/// Whether the page is there.
+pub(crate) fn is_built() -> bool {
+    Dist::get("index.html").is_some()
+}
+
 /// Headers for every answer.
 pub(crate) async fn security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();

@@ -29,6 +29,7 @@ pub(super) struct File {
     pub(super) registry: Registry,
     pub(super) runtimes: BTreeMap<String, Runtime>,
     pub(super) images: Images,
+    pub(super) sandbox: Sandbox,
     pub(super) limits: Limits,
 }
 
@@ -86,6 +87,12 @@ pub(super) struct Images {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HostImage {
     pub(super) include: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sandbox {
+    pub(super) uid_base: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -14,8 +14,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use mistle_egress::{AllowList, Credential, PermittedAddresses, ProviderRoute, RouteError};
 use mistle_protocol::plan::ApprovalPolicy;
 use mistle_protocol::profile::{EgressPolicy, Profile, Repository, Resources};
+use mistle_sandbox::Image;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,15 +28,10 @@ use url::Url;
 pub const FILE_NAME: &str = "mistle.toml";
 /// The provider of a server that was told of none.
 pub const DEMO_PROVIDER: &str = "demo";
-/// What the demo provider is called on the page: nobody takes it for a real model.
-pub const DEMO_LABEL: &str = "Demo model (scripted)";
 /// The profile of a server that was told of none.
 pub const DEFAULT_PROFILE: &str = "default";
 /// The demo repository's folder in the data directory.
 pub const DEMO_REPOSITORY: &str = "demo";
-/// A name out of Codex' catalogue, so that it takes the model for one that can edit files with
-/// `apply_patch`. The scripted model answers to any name.
-const DEMO_MODEL: &str = "gpt-5.2-codex";
 /// What `mistle.toml` says before a person edits it.
 const COMMENTED_DEFAULT: &str = include_str!("default.toml");
 /// A configuration is written by hand; what is longer is another file given by mistake.
@@ -76,6 +73,8 @@ pub struct Config {
     pub host_image: HostImage,
     /// The daemon's program.
     pub sandboxd: PathBuf,
+    /// The embedded sandbox driver.
+    pub sandbox: Sandbox,
     /// Limits of the whole server.
     pub limits: Limits,
 }
@@ -107,12 +106,26 @@ pub struct Provider {
     pub kind: ProviderKind,
     /// For a person.
     pub label: String,
-    /// Its API's base; none for a scripted provider, which the server serves itself.
+    /// Its API's base. A scripted provider, which the server serves itself, has one once the server
+    /// has started.
     pub base_url: Option<Url>,
     /// Its key. Added by the egress gateway; never in a sandbox.
     pub api_key: Option<SecretString>,
     /// A scripted provider's scenarios, when they are not the built-in ones.
     pub scenarios: Option<PathBuf>,
+}
+
+impl Provider {
+    /// The way to it through the egress gateway, which adds the key. `name` is its name in the
+    /// configuration. None for a scripted provider that is not served yet.
+    pub fn route(&self, name: &str) -> Result<Option<ProviderRoute>, RouteError> {
+        let Some(base_url) = self.base_url.clone() else { return Ok(None) };
+        let credential = self.api_key.clone().map(|key| match self.kind {
+            ProviderKind::Anthropic => Credential::ApiKey(key),
+            ProviderKind::Openai | ProviderKind::Scripted => Credential::Bearer(key),
+        });
+        ProviderRoute::new(name, base_url, credential).map(Some)
+    }
 }
 
 /// What a provider speaks.
@@ -130,8 +143,8 @@ pub enum ProviderKind {
 /// Outgoing traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Egress {
-    /// Private addresses that may be reached all the same: IP addresses or networks
-    /// (`10.1.2.0/24`).
+    /// Private addresses that may be reached all the same, if a profile lists them: addresses,
+    /// networks (`10.1.2.0/24`) or `host:port`.
     pub allow_private: Vec<String>,
 }
 
@@ -158,6 +171,17 @@ impl Runtime {
 pub struct HostImage {
     /// Folders besides the driver's allow-list.
     pub include: Vec<PathBuf>,
+}
+
+/// The embedded sandbox driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sandbox {
+    /// First id of the sandboxes' user ranges, when it is not the driver's own choice. Servers that
+    /// share a machine need different ones.
+    pub uid_base: Option<u32>,
+    /// The program whose hidden subcommand is the shim; this one unless a program that embeds the
+    /// server says otherwise. Not in the file.
+    pub shim: Option<PathBuf>,
 }
 
 /// Limits of the whole server.
@@ -303,6 +327,7 @@ impl Config {
             "registry": { "npm": self.npm_registry.as_ref().map(without_password) },
             "runtimes": self.runtimes,
             "images": { "host": self.host_image },
+            "sandbox": { "uid_base": self.sandbox.uid_base },
             "limits": self.limits,
         })
     }
@@ -332,6 +357,7 @@ fn shown_database(url: &str) -> String {
     }
 }
 
+/// Where the data is unless a file says otherwise.
 fn default_data_dir(location: &Location) -> Result<PathBuf, ConfigError> {
     let set = |name: &str| {
         std::env::var_os(name)
@@ -412,11 +438,10 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
         if !is_name(&name) {
             return Err(wrong(key, NAME_RULE));
         }
-        providers.insert(
-            name.clone(),
-            complete_provider(&name, provider, &beside_file)
-                .map_err(|(field, message)| wrong(format!("{key}.{field}"), &message))?,
-        );
+        let provider = complete_provider(&name, provider, &beside_file)
+            .map_err(|(field, message)| wrong(format!("{key}.{field}"), &message))?;
+        provider.route(&name).map_err(|error| wrong(key, &error.to_string()))?;
+        providers.insert(name, provider);
     }
     if providers.is_empty() {
         providers.insert(DEMO_PROVIDER.to_owned(), demo_provider());
@@ -455,6 +480,8 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
                 &format!("unknown runtime; known are: {}", crate::runtimes::names()),
             ));
         }
+        profile.image.parse::<Image>().map_err(|error| wrong(key("image"), &error.to_string()))?;
+        AllowList::parse(&profile.egress.allow).map_err(|error| wrong(key("egress.allow"), &chain(&error)))?;
         check_resources(&profile.resources)
             .map_err(|(field, message)| wrong(key(&format!("resources.{field}")), message))?;
         profile.version = content_version(profile);
@@ -545,6 +572,9 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
         return Err(wrong("log.level".to_owned(), &error.to_string()));
     }
 
+    PermittedAddresses::parse(&file.egress.allow_private)
+        .map_err(|error| wrong("egress.allow_private".to_owned(), &chain(&error)))?;
+
     for (index, path) in file.images.host.include.iter().enumerate() {
         if !path.is_absolute() {
             return Err(wrong(
@@ -574,6 +604,7 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
             include: file.images.host.include,
         },
         sandboxd,
+        sandbox: Sandbox { uid_base: file.sandbox.uid_base, shim: None },
         limits,
         data_dir,
     })
@@ -666,7 +697,7 @@ fn complete_provider(
         kind: provider.kind,
         label: provider.label.unwrap_or_else(|| {
             if scripted {
-                DEMO_LABEL.to_owned()
+                mistle_scripted_model::LABEL.to_owned()
             } else {
                 name.to_owned()
             }
@@ -685,7 +716,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn demo_provider() -> Provider {
     Provider {
         kind: ProviderKind::Scripted,
-        label: DEMO_LABEL.to_owned(),
+        label: mistle_scripted_model::LABEL.to_owned(),
         base_url: None,
         api_key: None,
         scenarios: None,
@@ -707,7 +738,7 @@ fn default_profile(providers: &BTreeMap<String, Provider>, data_dir: &Path) -> P
         runtime: "codex".to_owned(),
         approval_policy: ApprovalPolicy::AskEveryTime,
         provider: provider.to_owned(),
-        model: scripted.then(|| DEMO_MODEL.to_owned()),
+        model: scripted.then(|| mistle_scripted_model::MODEL.to_owned()),
         effort: None,
         repositories: vec![Repository {
             name: None,

@@ -1,0 +1,188 @@
+//! `mistle doctor`: what is in force, what is wrong, and what to do.
+
+use std::path::Path;
+
+use mistle_sandbox::embedded;
+use mistle_sandbox::IsolationReport;
+use mistle_store::Store;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::{profiles, runtimes, server, web};
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    /// The configuration, merged, secrets hidden.
+    pub configuration: Value,
+    /// What isolates sandboxes, when it could be tried.
+    pub isolation: Option<IsolationReport>,
+    /// One a thing that was looked at.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// How it is.
+    pub status: Status,
+    /// What was found.
+    pub detail: String,
+    /// What to do, when it is not well.
+    pub advice: Option<String>,
+}
+
+/// How a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Well.
+    Ok,
+    /// Something will not work.
+    Warn,
+    /// Sessions will not work.
+    Fail,
+}
+
+impl Findings {
+    /// The worst of all.
+    pub fn worst(&self) -> Status {
+        self.checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok)
+    }
+}
+
+fn ok(name: impl Into<String>, detail: impl Into<String>) -> Check {
+    Check { name: name.into(), status: Status::Ok, detail: detail.into(), advice: None }
+}
+
+fn bad(status: Status, name: impl Into<String>, detail: impl Into<String>, advice: impl Into<String>) -> Check {
+    Check { name: name.into(), status, detail: detail.into(), advice: Some(advice.into()) }
+}
+
+/// Looks at everything.
+pub async fn examine(config: &Config) -> Findings {
+    let mut checks = vec![configuration(config), data_directory(&config.data_dir)];
+    checks.push(database(config).await);
+    let isolation = isolation(config, &mut checks).await;
+    checks.push(daemon(&config.sandboxd));
+    for (name, runtime) in &config.runtimes {
+        let label = format!("runtime {name}");
+        let program = runtime.folder.join(&runtime.program);
+        checks.push(match runtimes::install::version_of(&program) {
+            Some(version) => ok(label, format!("{version} at {}", program.display())),
+            None => bad(
+                Status::Fail,
+                label,
+                format!("{} {} is not at {}", name, runtime.version, program.display()),
+                format!("Run `mistle runtime install {name}`."),
+            ),
+        });
+    }
+    for (name, provider) in &config.providers {
+        let label = format!("provider {name}");
+        checks.push(match (&provider.base_url, &provider.api_key) {
+            (None, _) => ok(label, format!("{}, served by this server", provider.label)),
+            (Some(url), Some(_)) => ok(label, format!("{} at {url}, with a key", provider.label)),
+            (Some(url), None) => bad(
+                Status::Warn,
+                label,
+                format!("{} at {url}, without a key", provider.label),
+                "Set `api_key_env` or `api_key_file`, unless the provider needs none.",
+            ),
+        });
+    }
+    for profile in profiles::summaries(config) {
+        let label = format!("profile {}", profile.profile.name);
+        checks.push(match profile.unavailable {
+            None => ok(label, format!("{} with {}", profile.profile.runtime, profile.provider_label)),
+            Some(why) => bad(Status::Fail, label, why, "See the runtime above."),
+        });
+    }
+    checks.push(if web::is_built() {
+        ok("page", "built in")
+    } else {
+        bad(Status::Warn, "page", "this program was built without its page", "Run `cargo xtask web`, then build again.")
+    });
+    Findings { configuration: config.shown(), isolation, checks }
+}
+
+fn configuration(config: &Config) -> Check {
+    match &config.file {
+        Some(file) => ok("configuration", file.display().to_string()),
+        None => ok("configuration", format!("defaults; the first start writes {}", config.data_dir.join(crate::config::FILE_NAME).display())),
+    }
+}
+
+fn data_directory(data_dir: &Path) -> Check {
+    let name = "data directory";
+    let shown = data_dir.display().to_string();
+    if !data_dir.exists() {
+        return ok(name, format!("{shown}, made at the first start"));
+    }
+    match tempfile::NamedTempFile::new_in(data_dir) {
+        Ok(_) => ok(name, shown),
+        Err(error) => bad(Status::Fail, name, format!("{shown} can't be written: {error}"), "Make it writable, or set --data-dir."),
+    }
+}
+
+async fn database(config: &Config) -> Check {
+    let name = "database";
+    let url = config.database_url.expose_secret();
+    if url.starts_with("sqlite:") && !config.data_dir.exists() {
+        return ok(name, "SQLite, made at the first start");
+    }
+    let opened = async {
+        let store = Store::connect(url).await?;
+        store.ping().await?;
+        let kind = store.kind();
+        store.close().await;
+        Ok::<_, mistle_store::StoreError>(kind)
+    };
+    match opened.await {
+        Ok(kind) => ok(name, format!("{kind:?}, answers")),
+        Err(error) => bad(Status::Fail, name, chain(&error), "Check `database.url`."),
+    }
+}
+
+async fn isolation(config: &Config, checks: &mut Vec<Check>) -> Option<IsolationReport> {
+    let report = match embedded::probe(&server::embedded(config)).await {
+        Ok(report) => report,
+        Err(error) => {
+            checks.push(bad(Status::Fail, "isolation", chain(&error), "No sandbox is started until this is solved."));
+            return None;
+        }
+    };
+    for support in &report.required {
+        let name = format!("isolation: {}", support.name);
+        checks.push(match &support.missing {
+            None => ok(name, "in force"),
+            Some(missing) => bad(Status::Fail, name, missing, &support.advice),
+        });
+    }
+    for controller in &report.controllers {
+        let name = format!("limit: {}", controller.name);
+        checks.push(match controller.version {
+            Some(version) => ok(name, format!("cgroup v{version}")),
+            None => bad(Status::Fail, name, "no such cgroup controller", "Enable it in the kernel and mount its hierarchy below /sys/fs/cgroup."),
+        });
+    }
+    Some(report)
+}
+
+fn daemon(path: &Path) -> Check {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shown = path.display().to_string();
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 => ok("daemon", shown),
+        Ok(_) => bad(Status::Fail, "daemon", format!("{shown} is not a program"), "Set `sandboxd` in the configuration."),
+        Err(error) => bad(Status::Fail, "daemon", format!("{shown}: {error}"), "Put mistle-sandboxd beside mistle, or set `sandboxd` in the configuration."),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source()).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
