@@ -95,6 +95,25 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
+/// Leaves the session keyring that was inherited: whoever has it may use the keys in it, whatever
+/// namespace it is in. A kernel without keyrings has none to leave.
+pub(crate) fn leave_session_keyring() -> io::Result<()> {
+    // SAFETY: the operation takes one pointer, and null means a new keyring without a name.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            libc::KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
+    let error = io::Error::last_os_error();
+    if result >= 0 || error.raw_os_error() == Some(libc::ENOSYS) {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
 /// Brings up the loopback interface of this thread's network namespace.
 pub(crate) fn raise_loopback() -> io::Result<()> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;

@@ -9,6 +9,7 @@
 //! <data>/images/host-<fingerprint>/       the host image's skeleton
 //! <data>/links/<slot>/                    seen as /run/mistle in the sandbox
 //! <data>/trash/                           given up; deleted in the background
+//! <data>/lock                             of the driver that has it open
 //! ```
 //!
 //! Every step is one rename, so that an interrupted one is either not begun or finished at the
@@ -153,6 +154,16 @@ impl Places {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(SandboxError::io("discard", folder, error)),
             _ => Ok(()),
         }
+    }
+
+    /// Moves what has a name with this beginning out of a folder.
+    pub(super) fn discard_all(&self, folder: &Path, beginning: &str) -> Result<(), SandboxError> {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(beginning) {
+                self.discard(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the disk of a new sandbox.

@@ -20,7 +20,7 @@ mod trash;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use mistle_protocol::control::{CONTROL_SOCKET, EGRESS_SOCKET, LINK_DIR};
 use mistle_protocol::id::{LayerId, SessionId};
+use nix::fcntl::{Flock, FlockArg};
 use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -66,6 +67,11 @@ const MAX_SOCKET_PATH_BYTES: usize = 108;
 const MIN_MEMORY_MIB: u64 = 16;
 /// The kernel's limit on a host name.
 const MAX_HOSTNAME_BYTES: usize = 64;
+
+/// Of the folders in which a probe tries the disk.
+const PROBE_PREFIX: &str = "probe-";
+/// File that an open driver has locked.
+const LOCK_FILE: &str = "lock";
 
 /// How the embedded driver is set up.
 #[derive(Clone, Debug)]
@@ -125,6 +131,8 @@ struct Inner {
     creating: tokio::sync::Mutex<()>,
     host_image: OnceCell<Vec<BaseOverlay>>,
     trash: Trash,
+    /// Two drivers on one folder would take each other's sandboxes for their own.
+    _lock: Flock<File>,
 }
 
 /// A sandbox that has a disk.
@@ -153,8 +161,8 @@ pub async fn probe(config: &EmbeddedConfig) -> Result<IsolationReport, SandboxEr
 
 async fn probe_at(config: &EmbeddedConfig, places: &Places) -> Result<IsolationReport, SandboxError> {
     let folder = places
-        .sandboxes
-        .join(format!(".probe-{}", LayerId::new().uuid().simple()));
+        .data
+        .join(format!("{PROBE_PREFIX}{}", LayerId::new().uuid().simple()));
     fs::create_dir(&folder).map_err(|error| SandboxError::io("make", &folder, error))?;
     let probed = async {
         disk::write_json(
@@ -190,6 +198,8 @@ impl Embedded {
     pub async fn open(config: EmbeddedConfig) -> Result<Self, SandboxError> {
         let places = Places::open(&config.data_dir)?;
         check_socket_path(&places)?;
+        let lock = lock(&places)?;
+        places.discard_all(&places.data, PROBE_PREFIX)?;
         let report = probe_at(&config, &places).await?;
         preflight(&report)?;
         let trash =
@@ -202,6 +212,7 @@ impl Embedded {
             creating: tokio::sync::Mutex::default(),
             host_image: OnceCell::new(),
             trash,
+            _lock: lock,
         });
         let records = inner.blocking(|inner| inner.places.list()).await?;
         for (id, record) in &records {
@@ -250,6 +261,17 @@ pub fn preflight(report: &IsolationReport) -> Result<(), SandboxError> {
         }),
         None => Ok(()),
     }
+}
+
+fn lock(places: &Places) -> Result<Flock<File>, SandboxError> {
+    let path = places.data.join(LOCK_FILE);
+    let file = File::create(&path).map_err(|error| SandboxError::io("open", &path, error))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        nix::Error::EWOULDBLOCK => {
+            SandboxError::invalid(format!("another server uses the data folder {}", places.data.display()))
+        }
+        error => SandboxError::io("lock", &path, error),
+    })
 }
 
 fn check_socket_path(places: &Places) -> Result<(), SandboxError> {
@@ -679,7 +701,7 @@ impl Sandbox {
 /// Starts a shim and reads its answer.
 async fn ask_shim(program: &ShimProgram, folder: &Path) -> Result<(Child, Answer), SandboxError> {
     let log_file = folder.join(SHIM_LOG_FILE);
-    let log = fs::File::create(&log_file).map_err(|error| SandboxError::io("open", &log_file, error))?;
+    let log = File::create(&log_file).map_err(|error| SandboxError::io("open", &log_file, error))?;
     let mut child = Command::new(&program.program)
         .args(&program.args)
         .arg(folder)

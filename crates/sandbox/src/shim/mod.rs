@@ -65,7 +65,10 @@ pub fn main(dir: &Path) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&Answer::Failed { message: chain(&error) });
+            let message = chain(&error);
+            // Standard error is the shim's log: once it has answered, the only place to tell.
+            let _ = writeln!(io::stderr(), "{message}");
+            say(&Answer::Failed { message });
             ExitCode::FAILURE
         }
     }

@@ -121,18 +121,23 @@ pub(super) fn assemble(dir: &Path, request: &StartRequest, namespaces: &Namespac
 /// Takes the root file system apart, so that the disk is unmounted when this returns.
 pub(super) fn take_apart() -> Result<(), ShimError> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").doing("read the mounts")?;
-    // Later mounts lie on top of or below earlier ones. The paths are ours and hold no character
-    // that the kernel would escape, except below targets of the sandbox, which lazily go along.
-    for point in mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)) {
-        if Path::new(point).starts_with(ROOT) {
-            match umount2(point, MntFlags::UMOUNT_NOFOLLOW) {
-                Ok(()) => {}
-                Err(nix::Error::ENOENT | nix::Error::EINVAL) => {
-                    umount2(ROOT, MntFlags::MNT_DETACH).doing("unmount the root")?;
-                    break;
-                }
-                Err(error) => return Err(error).doing(format!("unmount {point}")),
+    let mut points: Vec<_> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(Path::new)
+        .filter(|point| point.starts_with(ROOT))
+        .collect();
+    // What lies below another goes first.
+    points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    for point in points {
+        match umount2(point, MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => {}
+            // The kernel escapes some characters in paths, and a bind's target may have been
+            // renamed. The rest goes all the same, when this process ends and with it the namespace.
+            Err(nix::Error::ENOENT | nix::Error::EINVAL) => {
+                return umount2(ROOT, MntFlags::MNT_DETACH).doing("unmount the root");
             }
+            Err(error) => return Err(error).doing(format!("unmount {}", point.display())),
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::pidfd_send_signal;
 
 use super::rootfs::BOX;
-use super::{Doing, ShimError, chain, container, namespaces, rootfs, say};
+use super::{Doing, ShimError, container, namespaces, rootfs, say};
 use crate::process::{self, ProcessRef};
 use crate::request::{Answer, EXIT_FILE, LOCK_FILE, LOG_FILE, RUN_FILE, Run, StartRequest};
 use crate::{Exit, cgroup, sys};
@@ -66,6 +66,7 @@ pub(super) fn run(dir: &Path, request: &StartRequest) -> Result<(), ShimError> {
 fn detach() -> io::Result<()> {
     // Fails when this is a group's leader already, which is just as well.
     let _ = nix::unistd::setsid();
+    sys::leave_session_keyring()?;
     std::env::set_current_dir("/")?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     Ok(())
@@ -125,13 +126,9 @@ fn supervise(container: &mut Container, output: PipeReader, init: &OwnedFd) -> R
         SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing("await signals")?;
 
     if let Err(error) = container.start() {
-        let error = Err(error).doing("start the container");
         process::kill_and_wait(init).doing("kill the container")?;
         let _ = waitpid(Pid::from_raw(pid), None);
-        if let Err(error) = &error {
-            say(&Answer::Failed { message: chain(error) });
-        }
-        return error;
+        return Err(error).doing("start the container");
     }
     say(&Answer::Started);
     release_stdout();

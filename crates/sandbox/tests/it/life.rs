@@ -6,7 +6,7 @@ use std::time::Duration;
 use mistle_protocol::id::SessionId;
 use mistle_sandbox::{Driver, Exit, Image, SandboxError, SandboxSpec};
 
-use crate::support::{Host, kill, listing, spec, within};
+use crate::support::{Host, kill, listing, lives, spec, within};
 
 /// Tells that it is up, ends orderly at SIGTERM, and otherwise stays.
 const STAY: &str = "trap 'echo ended > /workspace/end; exit 7' TERM; echo $(cat /workspace/note 2> /dev/null) > /run/mistle/tell; while :; do sleep 1000 & wait; done";
@@ -60,10 +60,7 @@ async fn the_disk_survives_the_death_of_pid_1_and_of_the_shim() {
         kill(host.pid(spec.id, which));
         let exit = within(host.driver.wait(spec.id)).await.unwrap();
         assert_eq!(exit.code, code);
-        assert!(
-            !std::path::Path::new(&format!("/proc/{init}")).exists(),
-            "nothing of it lives"
-        );
+        assert!(!lives(init), "nothing of it lives");
     }
     assert_eq!(
         host.run_on(&spec, "stat -c %u /workspace/note; ls /etc/profile 2>&1")
@@ -75,52 +72,72 @@ async fn the_disk_survives_the_death_of_pid_1_and_of_the_shim() {
     );
 }
 
-#[tokio::test]
-async fn a_restarted_server_finds_what_runs_and_what_has_ended() {
-    let mut host = Host::open().await;
+/// One server's time: what it does, and then everything of it is gone.
+#[expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+fn serve<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
+#[test]
+fn a_restarted_server_finds_what_runs_and_what_has_ended() {
     let (stays, ends, dies) = (spec(STAY), spec(STAY), spec(STAY));
-    for spec in [&stays, &ends, &dies] {
-        host.start_and_hear(spec).await;
-    }
-    // The shims are children of this process all the same, so only the driver's view is new.
-    let pids = [host.pid(stays.id, "shim"), host.pid(dies.id, "shim")];
-    host.driver.stop(ends.id, Duration::from_secs(20)).await.unwrap();
-    host.reopen().await;
-    kill(pids[1]);
-    assert_eq!(within(host.driver.wait(dies.id)).await.unwrap().code, None);
-    host.reopen().await;
-    let running: Vec<_> = host
-        .driver
-        .list()
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|info| (info.id, info.running))
-        .collect();
-    let mut expected = vec![(stays.id, true), (ends.id, false), (dies.id, false)];
-    expected.sort_by_key(|(id, _)| *id);
-    assert_eq!(running, expected);
-    assert_eq!(host.driver.wait(ends.id).await.unwrap().code, Some(7));
-    // It runs already, so this starts nothing.
-    host.driver.start(&stays).await.unwrap();
-    assert_eq!(host.pid(stays.id, "shim"), pids[0]);
-    host.driver.stop(stays.id, Duration::from_secs(20)).await.unwrap();
-    assert_eq!(host.driver.wait(stays.id).await.unwrap().code, Some(7));
+    let (data, shims) = serve(async {
+        let host = Host::open().await;
+        for spec in [&stays, &ends, &dies] {
+            host.start_and_hear(spec).await;
+        }
+        let second = Host::open_again_error(&host.data).await;
+        assert!(
+            second.to_string().contains("another server uses the data folder"),
+            "{second}"
+        );
+        host.driver.stop(ends.id, Duration::from_secs(20)).await.unwrap();
+        (
+            std::sync::Arc::clone(&host.data),
+            [stays.id, dies.id].map(|id| host.pid(id, "shim")),
+        )
+    });
+    // While there is no server.
+    kill(shims[1]);
+    let data = serve(async {
+        let host = Host::open_again(data).await;
+        let running: Vec<_> = host
+            .driver
+            .list()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|info| (info.id, info.running))
+            .collect();
+        let mut expected = vec![(stays.id, true), (ends.id, false), (dies.id, false)];
+        expected.sort_by_key(|(id, _)| *id);
+        assert_eq!(running, expected);
+        assert_eq!(host.driver.wait(ends.id).await.unwrap().code, Some(7));
+        assert_eq!(host.driver.wait(dies.id).await.unwrap().code, None);
+        // It runs already, so this starts nothing.
+        host.driver.start(&stays).await.unwrap();
+        assert_eq!(host.pid(stays.id, "shim"), shims[0]);
+        std::sync::Arc::clone(&host.data)
+    });
+    serve(async {
+        let host = Host::open_again(data).await;
+        host.driver.stop(stays.id, Duration::from_secs(20)).await.unwrap();
+        assert_eq!(host.driver.wait(stays.id).await.unwrap().code, Some(7));
+        assert_eq!(host.run_on(&dies, "echo again").await.output, "again\n");
+    });
 }
 
 #[tokio::test]
 async fn starts_at_once_join() {
     let host = Host::open().await;
-    let spec = spec("echo start >> /workspace/starts; exec sleep 1000");
-    host.driver.create(&spec).await.unwrap();
-    let starts = [
-        host.driver.start(&spec),
-        host.driver.start(&spec),
-        host.driver.start(&spec),
-    ];
-    let [one, two, three] = starts;
-    let (one, two, three) = tokio::join!(one, two, three);
-    assert!(one.is_ok() && two.is_ok() && three.is_ok());
+    let spec = spec("echo start >> /workspace/starts; echo up > /run/mistle/tell; exec sleep 1000");
+    let (heard, second, third) = tokio::join!(
+        host.start_and_hear(&spec),
+        host.create_and_start(&spec),
+        host.create_and_start(&spec)
+    );
+    assert_eq!(heard, "up");
+    assert!(second.is_ok() && third.is_ok());
     host.driver.stop(spec.id, Duration::ZERO).await.unwrap();
     assert_eq!(host.run_on(&spec, "cat /workspace/starts").await.output, "start\n");
 }
@@ -170,7 +187,7 @@ async fn delete_ends_everything() {
     let (init, link) = (host.pid(spec.id, "init"), host.driver.link_dir(spec.id).unwrap());
     host.driver.delete(spec.id).await.unwrap();
     assert!(!host.folder(spec.id).exists() && !link.exists());
-    assert!(!std::path::Path::new(&format!("/proc/{init}")).exists());
+    assert!(!lives(init));
     assert!(matches!(host.driver.start(&spec).await, Err(SandboxError::NotFound(_))));
     assert!(matches!(
         host.driver.wait(spec.id).await,

@@ -1,6 +1,12 @@
 //! The embedded driver with real sandboxes. Needs root on a Linux host that can isolate; where it
 //! cannot, each test fails with the driver's own words.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "the client in the sandbox is a test's own"
+)]
+
 mod disk;
 mod isolation;
 mod life;

@@ -1,24 +1,30 @@
 //! A driver on a folder of its own, and sandboxes that run scripts.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails here fails the test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mistle_protocol::id::SessionId;
 use mistle_protocol::profile::Resources;
-use mistle_sandbox::{Driver, Embedded, EmbeddedConfig, Exit, Image, SandboxSpec, ShimProgram};
+use mistle_sandbox::{Driver, Embedded, EmbeddedConfig, Exit, Image, SandboxError, SandboxSpec, ShimProgram};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 
 /// Enough for anything here on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A driver. Ends its sandboxes when it is dropped.
+/// A driver.
 pub(crate) struct Host {
     pub(crate) driver: Embedded,
-    pub(crate) data: TempDir,
+    pub(crate) data: Arc<Data>,
 }
+
+/// A data folder. Ends what runs there when it is dropped.
+pub(crate) struct Data(TempDir);
 
 /// How a script ended.
 #[derive(Debug)]
@@ -58,16 +64,25 @@ pub(crate) fn spec(script: &str) -> SandboxSpec {
 
 impl Host {
     pub(crate) async fn open() -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::open_again(Arc::new(Data(tempfile::tempdir().unwrap()))).await
+    }
+
+    /// What a restarted server does.
+    pub(crate) async fn open_again(data: Arc<Data>) -> Self {
         let driver = Embedded::open(config(data.path()))
             .await
             .unwrap_or_else(|error| panic!("{error}"));
         Self { driver, data }
     }
 
-    /// What a restarted server would do.
-    pub(crate) async fn reopen(&mut self) {
-        self.driver = Embedded::open(config(self.data.path())).await.unwrap();
+    /// Why another server can't open the folder.
+    pub(crate) async fn open_again_error(data: &Data) -> SandboxError {
+        Embedded::open(config(data.path())).await.err().unwrap()
+    }
+
+    pub(crate) async fn create_and_start(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
+        self.driver.create(spec).await?;
+        self.driver.start(spec).await
     }
 
     /// Runs a script in a new sandbox to its end.
@@ -118,9 +133,15 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Data {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Data {
     fn drop(&mut self) {
-        for entry in fs::read_dir(self.data.path().join("sandboxes"))
+        for entry in fs::read_dir(self.path().join("sandboxes"))
             .into_iter()
             .flatten()
             .flatten()
@@ -145,6 +166,11 @@ impl Drop for Host {
 
 pub(crate) fn kill(pid: i32) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// Whether a process runs. One that has ended and whose parent has not asked for it yet does not.
+pub(crate) fn lives(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 /// Fails rather than hangs.
