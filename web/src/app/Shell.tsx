@@ -1,0 +1,204 @@
+import { PanelLeft } from "lucide-react";
+import { useMemo, useState } from "react";
+import { Route, Switch, useLocation } from "wouter";
+import { HelpDialog } from "../features/commands/HelpDialog";
+import { Palette } from "../features/commands/Palette";
+import { NewSession } from "../features/new-session/NewSession";
+import { useTabBadge } from "../features/session/favicon";
+import { LinkBar } from "../features/session/LinkBar";
+import { SessionView } from "../features/session/SessionView";
+import { statusOf } from "../features/session/status";
+import { SessionList } from "../features/sessions/SessionList";
+import { Settings } from "../features/settings/Settings";
+import { cyclePane } from "../keys/panes";
+import { useCommands } from "../keys/registry";
+import { useLiveList, useSessionList } from "../live/sessions";
+import { NotFound } from "../routes/NotFound";
+import { IconButton } from "../ui/Button";
+import { useIsNarrow } from "../ui/media";
+import { useStored } from "../ui/storage";
+import { useThemeChoice } from "../ui/theme";
+import { ErrorBoundary } from "./ErrorBoundary";
+import { orderedSessions } from "./order";
+import "./shell.css";
+
+const SESSION_PATH = /^\/s\/([^/]+)/;
+
+function useShellCommands(toggleSidebar: () => void, openPalette: () => void, openHelp: () => void) {
+  const [location, navigate] = useLocation();
+  const { sessions } = useSessionList();
+  const [, setTheme] = useThemeChoice();
+  const step = (by: 1 | -1) => {
+    const ordered = orderedSessions(sessions);
+    const current = ordered.findIndex((session) => location === `/s/${session.id}`);
+    const next = ordered[current === -1 ? 0 : current + by];
+    if (next) navigate(`/s/${next.id}`);
+  };
+  const waiting = () => sessions.find((session) => statusOf(session).group === "needs you");
+  useCommands([
+    { id: "go.new", title: "New session", group: "Go to", keys: ["c"], run: () => navigate("/new") },
+    {
+      id: "go.next",
+      title: "Next session",
+      group: "Go to",
+      keys: ["alt+arrowdown"],
+      inText: true,
+      run: () => step(1),
+    },
+    {
+      id: "go.previous",
+      title: "Previous session",
+      group: "Go to",
+      keys: ["alt+arrowup"],
+      inText: true,
+      run: () => step(-1),
+    },
+    {
+      id: "go.waiting",
+      title: "Session that needs you",
+      group: "Go to",
+      keys: ["u"],
+      when: () => waiting() !== undefined,
+      run: () => navigate(`/s/${waiting()?.id}`),
+    },
+    {
+      id: "go.settings",
+      title: "Settings",
+      group: "Go to",
+      keys: ["mod+,"],
+      run: () => navigate("/settings"),
+    },
+    {
+      id: "view.palette",
+      title: "Search and commands",
+      group: "View",
+      keys: ["mod+k"],
+      run: openPalette,
+      hidden: true,
+    },
+    { id: "view.help", title: "Keyboard shortcuts", group: "View", keys: ["?"], run: openHelp },
+    {
+      id: "view.sidebar",
+      title: "Show or hide the session list",
+      group: "View",
+      keys: ["["],
+      run: toggleSidebar,
+    },
+    {
+      id: "view.next-pane",
+      title: "Next pane",
+      group: "View",
+      keys: ["f6"],
+      inTerminal: true,
+      inText: true,
+      run: () => cyclePane(1),
+      hidden: true,
+    },
+    {
+      id: "view.previous-pane",
+      title: "Previous pane",
+      group: "View",
+      keys: ["shift+f6"],
+      inTerminal: true,
+      inText: true,
+      run: () => cyclePane(-1),
+      hidden: true,
+    },
+    { id: "theme.system", title: "Theme: as the system", group: "View", run: () => setTheme("system") },
+    { id: "theme.light", title: "Theme: light", group: "View", run: () => setTheme("light") },
+    { id: "theme.dark", title: "Theme: dark", group: "View", run: () => setTheme("dark") },
+  ]);
+}
+
+/** Pages that are no session: their content, with the way to the list. */
+function Page({
+  children,
+  sidebarOpen,
+  onSidebar,
+}: {
+  children: React.ReactNode;
+  sidebarOpen: boolean;
+  onSidebar: () => void;
+}) {
+  const live = useLiveList();
+  return (
+    <div className="page">
+      <LinkBar link={live.state} onRetry={live.retryNow} />
+      {!sidebarOpen && (
+        <div className="page-bar">
+          <IconButton label="Show session list" keys="[" onClick={onSidebar}>
+            <PanelLeft size={16} />
+          </IconButton>
+        </div>
+      )}
+      <main id="main" className="page-main" tabIndex={-1} data-pane="main">
+        {children}
+      </main>
+    </div>
+  );
+}
+
+export function Shell() {
+  const narrow = useIsNarrow();
+  const [open, setOpen] = useStored("sidebar", true);
+  const [palette, setPalette] = useState(false);
+  const [help, setHelp] = useState(false);
+  const [location, navigate] = useLocation();
+  const { sessions } = useSessionList();
+  const toggle = () => (narrow ? navigate("/") : setOpen(!open));
+  useShellCommands(
+    toggle,
+    () => setPalette(true),
+    () => setHelp(true),
+  );
+
+  const currentId = SESSION_PATH.exec(location)?.[1];
+  const current = useMemo(() => sessions.find((session) => session.id === currentId), [sessions, currentId]);
+  const waiting = sessions.filter((session) => statusOf(session).group === "needs you").length;
+  useTabBadge(waiting, current?.title ?? { "/settings": "Settings", "/new": "New session" }[location]);
+
+  const listOnly = narrow && location === "/";
+  const showList = listOnly || (!narrow && open);
+  const sidebarShown = narrow ? false : open;
+  return (
+    <div className={showList && !listOnly ? "shell with-list" : "shell"}>
+      <a className="skip-link" href="#main">
+        Skip to content
+      </a>
+      {showList && (
+        <aside className="shell-list" aria-label="Session list">
+          <SessionList onCollapse={narrow ? undefined : toggle} />
+        </aside>
+      )}
+      {!listOnly && (
+        <ErrorBoundary key={location}>
+          <Switch>
+            <Route path="/s/:id">
+              {({ id }) => <SessionView key={id} id={id} sidebarOpen={sidebarShown} />}
+            </Route>
+            <Route>
+              <Page sidebarOpen={sidebarShown} onSidebar={toggle}>
+                <Switch>
+                  <Route path="/">
+                    <NewSession />
+                  </Route>
+                  <Route path="/new">
+                    <NewSession />
+                  </Route>
+                  <Route path="/settings">
+                    <Settings />
+                  </Route>
+                  <Route>
+                    <NotFound />
+                  </Route>
+                </Switch>
+              </Page>
+            </Route>
+          </Switch>
+        </ErrorBoundary>
+      )}
+      <Palette open={palette} onOpenChange={setPalette} sessions={sessions} />
+      <HelpDialog open={help} onOpenChange={setHelp} />
+    </div>
+  );
+}

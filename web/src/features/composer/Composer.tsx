@@ -1,0 +1,266 @@
+import { ArrowUp, Square } from "lucide-react";
+import {
+  type Ref,
+  useCallback,
+  useEffect,
+  useImperativeHandle,
+  useLayoutEffect,
+  useRef,
+  useState,
+} from "react";
+import type { Delivery, Session, Usage } from "../../api/types";
+import { isOverlayOpen, useCommands } from "../../keys/registry";
+import type { SessionChannel } from "../../live/channel";
+import { Button, IconButton } from "../../ui/Button";
+import { readStored, useStored, writeStored } from "../../ui/storage";
+import { Tip } from "../../ui/Tip";
+import { useSessionActions } from "../session/actions";
+import { canStart, runtimeName } from "../session/status";
+import "./composer.css";
+import { ModelPickers } from "./ModelPickers";
+import { type Choice, resolveChoice } from "./models";
+
+/** What the server accepts, in bytes. */
+const MAX_BYTES = 1024 * 1024;
+const NO_CHOICE: Choice = { model: null, effort: null };
+
+export interface ComposerHandle {
+  focus: () => void;
+  /** Puts a text in front of what is written. */
+  insert: (text: string) => void;
+}
+
+interface ComposerProps {
+  session: Session;
+  channel: SessionChannel;
+  usage: Usage | null;
+  /** What was said before, newest last. */
+  history: readonly string[];
+  ref: Ref<ComposerHandle>;
+}
+
+function useDraft(id: string): [string, (text: string) => void] {
+  const [text, setText] = useState(() => readStored(`draft:${id}`, ""));
+  const set = useCallback(
+    (next: string) => {
+      setText(next);
+      writeStored(`draft:${id}`, next || undefined);
+    },
+    [id],
+  );
+  return [text, set];
+}
+
+function Context({ usage }: { usage: Usage | null }) {
+  if (!usage?.context_window) return null;
+  const percent = Math.min(100, Math.round((usage.context_tokens / usage.context_window) * 100));
+  return (
+    <Tip
+      text={`${usage.context_tokens.toLocaleString()} of ${usage.context_window.toLocaleString()} tokens fit into the model's context`}
+    >
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: its tooltip must be reachable by keyboard */}
+      <span className={percent >= 90 ? "context full" : "context"} tabIndex={0}>
+        {percent} % context
+      </span>
+    </Tip>
+  );
+}
+
+/** What the buttons and keys do, by the session's state. */
+function modeOf(session: Session): { send: string; hint: string; delivery: Delivery; working: boolean } {
+  if (canStart(session))
+    return { send: "Start and send", hint: "Starts the session", delivery: "queue", working: false };
+  if (session.state === "stopping")
+    return { send: "Queue", hint: "Kept until the session runs", delivery: "queue", working: false };
+  if (session.state === "created" || session.state === "starting") {
+    return { send: "Queue", hint: "Sent when the session is ready", delivery: "queue", working: false };
+  }
+  if (session.state === "disconnected")
+    return { send: "Queue", hint: "Sent when the sandbox is back", delivery: "queue", working: false };
+  if (session.activity === "idle") return { send: "Send", hint: "", delivery: "steer", working: false };
+  return { send: "Steer", hint: "", delivery: "steer", working: true };
+}
+
+export function Composer({ session, channel, usage, history, ref }: ComposerProps) {
+  const [text, setText] = useDraft(session.id);
+  const [choice, setChoice] = useStored<Choice>(`model:${session.id}`, NO_CHOICE);
+  const [recalled, setRecalled] = useState(0);
+  const area = useRef<HTMLTextAreaElement>(null);
+  const actions = useSessionActions();
+  const resolved = resolveChoice(session.models, choice, session);
+  const mode = modeOf(session);
+  const tooLong = text.length > MAX_BYTES / 4 && new Blob([text]).size > MAX_BYTES;
+  const canSend = text.trim() !== "" && !tooLong;
+
+  useImperativeHandle(
+    ref,
+    () => ({
+      focus: () => area.current?.focus(),
+      insert: (inserted) => {
+        setText(text ? `${inserted}\n\n${text}` : inserted);
+        area.current?.focus();
+      },
+    }),
+    [setText, text],
+  );
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the height follows the text
+  useLayoutEffect(() => {
+    const element = area.current;
+    if (!element || CSS.supports("field-sizing", "content")) return;
+    element.style.height = "auto";
+    element.style.height = `${element.scrollHeight}px`;
+  }, [text]);
+
+  // A session that was just opened is for writing to, unless something else has the keyboard.
+  useEffect(() => {
+    if (document.activeElement === document.body && window.matchMedia("(hover: hover)").matches)
+      area.current?.focus();
+  }, []);
+
+  const send = (delivery: Delivery) => {
+    if (!canSend) return;
+    setText("");
+    setRecalled(0);
+    void channel.send({
+      text,
+      delivery,
+      model: choice.model && resolved.model ? resolved.model.id : null,
+      effort: choice.effort && resolved.effort ? resolved.effort : null,
+    });
+    if (canStart(session)) void actions.start(session);
+  };
+  const interrupt = () => void actions.interrupt(session);
+
+  const recall = (step: 1 | -1) => {
+    const next = Math.max(0, Math.min(history.length, recalled + step));
+    setRecalled(next);
+    setText(next === 0 ? "" : (history[history.length - next] ?? ""));
+  };
+  const hasFocus = () => document.activeElement === area.current;
+  const isRecalling = recalled > 0 && text === history[history.length - recalled];
+
+  useCommands([
+    {
+      id: "message.focus",
+      title: "Write a message",
+      group: "Message",
+      keys: ["m"],
+      run: () => area.current?.focus(),
+    },
+    {
+      id: "message.send",
+      title: mode.send,
+      group: "Message",
+      keys: ["enter"],
+      inText: true,
+      when: hasFocus,
+      run: () => send(mode.delivery),
+      hidden: true,
+    },
+    {
+      id: "message.queue",
+      title: "Queue for the next turn",
+      group: "Message",
+      keys: ["tab"],
+      inText: true,
+      hidden: true,
+      // Otherwise Tab leaves the field, as everywhere.
+      when: () => hasFocus() && canSend && mode.working,
+      run: () => send("queue"),
+    },
+    {
+      id: "message.queue-or-send",
+      title: mode.working ? "Queue for the next turn" : mode.send,
+      group: "Message",
+      keys: ["mod+enter"],
+      inText: true,
+      hidden: true,
+      when: () => hasFocus() && canSend,
+      run: () => send(mode.working ? "queue" : mode.delivery),
+    },
+    {
+      id: "message.recall",
+      title: "Recall the message before",
+      group: "Message",
+      keys: ["arrowup"],
+      inText: true,
+      hidden: true,
+      when: () => hasFocus() && history.length > 0 && (text === "" || isRecalling),
+      run: () => recall(1),
+    },
+    {
+      id: "message.recall-next",
+      title: "Recall the message after",
+      group: "Message",
+      keys: ["arrowdown"],
+      inText: true,
+      hidden: true,
+      when: () => hasFocus() && isRecalling,
+      run: () => recall(-1),
+    },
+    {
+      id: "message.interrupt",
+      title: "Interrupt the agent",
+      group: "Message",
+      keys: ["escape"],
+      inText: true,
+      when: () => mode.working && !isOverlayOpen(),
+      run: interrupt,
+    },
+  ]);
+
+  return (
+    <div className="composer" data-pane="composer">
+      <textarea
+        ref={area}
+        data-pane-focus
+        aria-label="Message"
+        aria-describedby={tooLong ? "composer-error" : undefined}
+        aria-invalid={tooLong}
+        placeholder={mode.working ? "Steer the agent" : `Message ${runtimeName(session.runtime)}`}
+        rows={1}
+        value={text}
+        onChange={(event) => {
+          setText(event.target.value);
+          setRecalled(0);
+        }}
+      />
+      {tooLong && (
+        <p id="composer-error" className="field-error">
+          A message holds at most 1 MB. Put more into a file of the repository.
+        </p>
+      )}
+      <div className="composer-bar">
+        <ModelPickers
+          models={session.models}
+          resolved={resolved}
+          onModel={(model) => setChoice({ model, effort: choice.effort })}
+          onEffort={(effort) => setChoice({ ...choice, effort })}
+        />
+        <Context usage={usage} />
+        <span className="spacer" />
+        <span className="composer-hint">{mode.working ? canSend && "↵ steers · ⇥ queues" : mode.hint}</span>
+        {mode.working && (
+          <IconButton label="Interrupt" keys="escape" onClick={interrupt}>
+            <Square size={14} fill="currentColor" />
+          </IconButton>
+        )}
+        {mode.working && canSend && (
+          <Button onClick={() => send("queue")} aria-keyshortcuts="Tab">
+            Queue
+          </Button>
+        )}
+        <Button
+          look="primary"
+          disabled={!canSend}
+          onClick={() => send(mode.delivery)}
+          icon={<ArrowUp size={14} />}
+          aria-keyshortcuts="Enter"
+        >
+          {mode.send}
+        </Button>
+      </div>
+    </div>
+  );
+}

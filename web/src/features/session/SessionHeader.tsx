@@ -1,0 +1,162 @@
+import {
+  ChevronLeft,
+  CirclePlay,
+  Ellipsis,
+  FlaskConical,
+  FolderGit2,
+  PanelLeft,
+  Pencil,
+  Square,
+  SquareTerminal,
+  Trash2,
+} from "lucide-react";
+import { useEffect, useRef, useState } from "react";
+import { Link } from "wouter";
+import type { Session } from "../../api/types";
+import { runCommand } from "../../keys/registry";
+import { Button, IconButton } from "../../ui/Button";
+import { Menu, MenuItem, MenuLine } from "../../ui/Menu";
+import { useIsNarrow } from "../../ui/media";
+import { Tip } from "../../ui/Tip";
+import { useSessionActions } from "./actions";
+import "./session-header.css";
+import { StatusButton } from "./StatusButton";
+import { canStart, canStop, repositoryName } from "./status";
+
+/** What the server accepts. */
+const MAX_TITLE = 200;
+
+function TitleEditor({ session, onDone }: { session: Session; onDone: () => void }) {
+  const [title, setTitle] = useState(session.title);
+  const actions = useSessionActions();
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => input.current?.select(), []);
+  const save = () => {
+    const next = title.trim();
+    if (next && next !== session.title) void actions.rename(session, next);
+    onDone();
+  };
+  return (
+    <input
+      ref={input}
+      className="title-input"
+      aria-label="Session title"
+      value={title}
+      maxLength={MAX_TITLE}
+      onChange={(event) => setTitle(event.target.value)}
+      onBlur={save}
+      onKeyDown={(event) => {
+        if (event.nativeEvent.isComposing) return;
+        if (event.key === "Enter") save();
+        if (event.key === "Escape") {
+          event.preventDefault();
+          onDone();
+        }
+      }}
+    />
+  );
+}
+
+interface SessionHeaderProps {
+  session: Session;
+  renaming: boolean;
+  onRename: (renaming: boolean) => void;
+  onDelete: () => void;
+  terminalOpen: boolean;
+  sidebarOpen: boolean;
+}
+
+export function SessionHeader({
+  session,
+  renaming,
+  onRename,
+  onDelete,
+  terminalOpen,
+  sidebarOpen,
+}: SessionHeaderProps) {
+  const narrow = useIsNarrow();
+  const repository = repositoryName(session);
+  return (
+    <header className="session-header" data-pane="header">
+      {narrow ? (
+        <Link href="/" className="btn ghost icon" aria-label="All sessions">
+          <ChevronLeft size={16} />
+        </Link>
+      ) : (
+        !sidebarOpen && (
+          <IconButton label="Show session list" keys="[" onClick={() => runCommand("view.sidebar")}>
+            <PanelLeft size={16} />
+          </IconButton>
+        )
+      )}
+      {renaming ? (
+        <TitleEditor session={session} onDone={() => onRename(false)} />
+      ) : (
+        <h1 className="session-title">
+          <button type="button" className="truncate" onClick={() => onRename(true)} title={session.title}>
+            {session.title}
+            <span className="hidden-text">, rename</span>
+          </button>
+        </h1>
+      )}
+      <StatusButton session={session} />
+      <span className="spacer" />
+      {session.scripted && (
+        <Tip text="Answers come from a script, not from a model. Set up a provider in the configuration for real ones.">
+          <span className="badge wide-only">
+            <FlaskConical aria-hidden="true" />
+            {session.provider_label}
+          </span>
+        </Tip>
+      )}
+      {repository && (
+        <Tip text={session.repository?.source}>
+          <span className="repository wide-only">
+            <FolderGit2 size={14} aria-hidden="true" />
+            <span className="truncate">{repository}</span>
+            {session.repository?.branch && (
+              <span className="repository-branch truncate">{session.repository.branch}</span>
+            )}
+          </span>
+        </Tip>
+      )}
+      {!narrow && (
+        <Tip text={terminalOpen ? "Hide terminal" : "Show terminal"} keys="mod+j">
+          <Button
+            className={terminalOpen ? "on" : ""}
+            aria-pressed={terminalOpen}
+            icon={<SquareTerminal size={16} />}
+            onClick={() => runCommand("view.terminal")}
+          >
+            Terminal
+          </Button>
+        </Tip>
+      )}
+      <Menu
+        trigger={
+          <button type="button" className="btn ghost icon" aria-label="Session menu">
+            <Ellipsis size={16} />
+          </button>
+        }
+      >
+        <MenuItem icon={<Pencil size={16} />} keys="r" onSelect={() => setTimeout(() => onRename(true))}>
+          Rename
+        </MenuItem>
+        {canStart(session) && (
+          <MenuItem icon={<CirclePlay size={16} />} onSelect={() => runCommand("session.start")}>
+            Start
+          </MenuItem>
+        )}
+        {canStop(session) && (
+          <MenuItem icon={<Square size={16} />} onSelect={() => runCommand("session.stop")}>
+            Stop
+          </MenuItem>
+        )}
+        <MenuLine />
+        <MenuItem icon={<Trash2 size={16} />} danger onSelect={() => setTimeout(onDelete)}>
+          Delete…
+        </MenuItem>
+      </Menu>
+    </header>
+  );
+}

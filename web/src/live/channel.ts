@@ -1,0 +1,263 @@
+/**
+ * One session as this page sees it: its record, its queue, what was written here, and the link that
+ * keeps them up to date. Kept in memory while the page lives, so that a session seen before is drawn
+ * from memory at once and then continues by sequence number.
+ */
+import { type ApiError, api, asApiError, newIdempotencyKey } from "../api/client";
+import type { LiveMessage, NewMessage, QueuedMessage, Session, SessionEvent } from "../api/types";
+import { Link, type LinkState } from "./link";
+import type { LocalMessage } from "./pending";
+import { EMPTY, reduce, type Transcript } from "./reducer";
+
+export interface ChannelSnapshot {
+  transcript: Transcript;
+  session: Session | undefined;
+  queue: readonly QueuedMessage[];
+  /** Messages that left the queue while this page looked, by id. */
+  left: ReadonlyMap<string, QueuedMessage>;
+  local: readonly LocalMessage[];
+  link: LinkState;
+  /** Whether everything stored was received once. */
+  caughtUp: boolean;
+  /** The session does not exist any more. */
+  deleted: boolean;
+  /** Why it can't be read. */
+  error: ApiError | undefined;
+}
+
+/** Sessions kept in memory; the least recently used one is forgotten. */
+const MAX_CHANNELS = 24;
+/** A session that is left stays connected this long, so that going back and forth costs nothing. */
+const LINGER_MS = 20_000;
+/** Messages remembered after they left the queue. */
+const MAX_LEFT = 50;
+/** How often a page that nobody sees takes events in; its title and badge follow. */
+const HIDDEN_FLUSH_MS = 250;
+/** How long stored events are gathered before they are drawn. */
+const REPLAY_FLUSH_MS = 40;
+
+export type OnSession = (session: Session) => void;
+
+export class SessionChannel {
+  readonly id: string;
+  readonly #onSession: OnSession;
+  readonly #listeners = new Set<() => void>();
+  #snapshot: ChannelSnapshot;
+  #link: Link | undefined;
+  #linger: ReturnType<typeof setTimeout> | undefined;
+  #inbox: SessionEvent[] = [];
+  #cancelFlush: (() => void) | undefined;
+
+  constructor(id: string, session: Session | undefined, onSession: OnSession) {
+    this.id = id;
+    this.#onSession = onSession;
+    this.#snapshot = {
+      transcript: EMPTY,
+      session,
+      queue: [],
+      left: new Map(),
+      local: [],
+      link: { status: "connecting", since: Date.now(), attempt: 0 },
+      caughtUp: false,
+      deleted: false,
+      error: undefined,
+    };
+  }
+
+  readonly getSnapshot = (): ChannelSnapshot => this.#snapshot;
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    clearTimeout(this.#linger);
+    this.#connect();
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#listeners.size === 0) {
+        this.#linger = setTimeout(() => this.#disconnect(), LINGER_MS);
+      }
+    };
+  };
+
+  get inUse(): boolean {
+    return this.#listeners.size > 0;
+  }
+
+  retryNow(): void {
+    if (this.#link) this.#link.retryNow();
+    else this.#connect();
+  }
+
+  /** Sends a message. It shows at once; when the server refuses it, it stays with the reason. */
+  async send(message: NewMessage & { delivery: "steer" | "queue" }): Promise<void> {
+    const local: LocalMessage = {
+      localId: newIdempotencyKey(),
+      text: message.text,
+      delivery: message.delivery,
+      model: message.model ?? null,
+      effort: message.effort ?? null,
+      status: "sending",
+    };
+    this.#set({ local: [...this.#snapshot.local, local] });
+    await this.#post(local);
+  }
+
+  async resend(localId: string): Promise<void> {
+    const local = this.#snapshot.local.find((message) => message.localId === localId);
+    if (local) await this.#post(local);
+  }
+
+  /** Takes a message that was not sent back, for example into the composer. */
+  discard(localId: string): void {
+    this.#set({ local: this.#snapshot.local.filter((message) => message.localId !== localId) });
+  }
+
+  forget(): void {
+    this.#disconnect();
+  }
+
+  #patchLocal(localId: string, patch: Partial<LocalMessage>): void {
+    this.#set({
+      local: this.#snapshot.local.map((local) =>
+        local.localId === localId ? { ...local, ...patch } : local,
+      ),
+    });
+  }
+
+  async #post(local: LocalMessage): Promise<void> {
+    this.#patchLocal(local.localId, { status: "sending", error: undefined });
+    const { text, delivery, model, effort } = local;
+    try {
+      const sent = await api.send(this.id, { text, delivery, model, effort }, local.localId);
+      this.#patchLocal(local.localId, { status: "sent", messageId: sent.id });
+    } catch (error) {
+      this.#patchLocal(local.localId, { status: "failed", error: asApiError(error, "Send message") });
+    }
+  }
+
+  #connect(): void {
+    if (this.#link || this.#snapshot.deleted) return;
+    this.#link = new Link({
+      purpose: { purpose: "session_live", session_id: this.id },
+      path: () => `/sessions/${encodeURIComponent(this.id)}/live?after=${this.#seq()}`,
+      onMessage: (data) => {
+        if (typeof data === "string") this.#receive(JSON.parse(data) as LiveMessage);
+      },
+      onState: (link) => {
+        if (link.status !== "closed") return this.#set({ link });
+        this.#link = undefined;
+        this.#set({
+          link,
+          error: link.error,
+          deleted: this.#snapshot.deleted || link.error?.status === 404,
+        });
+      },
+    });
+  }
+
+  #disconnect(): void {
+    this.#flush();
+    const link = this.#link;
+    this.#link = undefined;
+    link?.close();
+  }
+
+  /** The last event received, drawn or not. */
+  #seq(): number {
+    return this.#inbox.at(-1)?.seq ?? this.#snapshot.transcript.lastSeq;
+  }
+
+  #receive(message: LiveMessage): void {
+    switch (message.type) {
+      case "event":
+        this.#inbox.push(message.event);
+        this.#schedule();
+        return;
+      case "caught_up":
+        this.#flush();
+        this.#set({ caughtUp: true });
+        return;
+      case "session":
+        this.#flush();
+        this.#set({ session: message.session, error: undefined });
+        this.#onSession(message.session);
+        return;
+      case "queue":
+        this.#flush();
+        this.#queue(message.messages);
+        return;
+      case "deleted":
+        this.#set({ deleted: true });
+        this.#link?.close();
+        return;
+      case "lagged":
+        this.#flush();
+        this.#link?.restart();
+        return;
+    }
+  }
+
+  #queue(queue: QueuedMessage[]): void {
+    const now = new Set(queue.map((message) => message.id));
+    const left = new Map(this.#snapshot.left);
+    for (const message of this.#snapshot.queue) if (!now.has(message.id)) left.set(message.id, message);
+    for (const id of now) left.delete(id);
+    for (const id of left.keys()) {
+      if (left.size <= MAX_LEFT) break;
+      left.delete(id);
+    }
+    const known = (id: string | undefined) => id !== undefined && (now.has(id) || left.has(id));
+    this.#set({ queue, left, local: this.#snapshot.local.filter((local) => !known(local.messageId)) });
+  }
+
+  /** Draws at most once a frame, however fast events come. A hidden page has no frames. */
+  #schedule(): void {
+    if (this.#cancelFlush) return;
+    if (document.hidden || !this.#snapshot.caughtUp) {
+      const timer = setTimeout(
+        () => this.#flush(),
+        this.#snapshot.caughtUp ? HIDDEN_FLUSH_MS : REPLAY_FLUSH_MS,
+      );
+      this.#cancelFlush = () => clearTimeout(timer);
+    } else {
+      const frame = requestAnimationFrame(() => this.#flush());
+      this.#cancelFlush = () => cancelAnimationFrame(frame);
+    }
+  }
+
+  #flush(): void {
+    this.#cancelFlush?.();
+    this.#cancelFlush = undefined;
+    if (this.#inbox.length === 0) return;
+    const transcript = reduce(this.#snapshot.transcript, this.#inbox);
+    this.#inbox = [];
+    const { local } = this.#snapshot;
+    const unseen = local.filter((message) => !message.messageId || !transcript.shown.has(message.messageId));
+    this.#set(unseen.length === local.length ? { transcript } : { transcript, local: unseen });
+  }
+
+  #set(patch: Partial<ChannelSnapshot>): void {
+    this.#snapshot = { ...this.#snapshot, ...patch };
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+const channels = new Map<string, SessionChannel>();
+
+/** The channel of a session; the same one each time. */
+export function channelOf(id: string, session: Session | undefined, onSession: OnSession): SessionChannel {
+  const known = channels.get(id);
+  if (known) {
+    channels.delete(id);
+    channels.set(id, known);
+    return known;
+  }
+  const channel = new SessionChannel(id, session, onSession);
+  channels.set(id, channel);
+  for (const [other, old] of channels) {
+    if (channels.size <= MAX_CHANNELS) break;
+    if (old.inUse || other === id) continue;
+    old.forget();
+    channels.delete(other);
+  }
+  return channel;
+}

@@ -1,0 +1,100 @@
+import { Check } from "lucide-react";
+import { DropdownMenu } from "radix-ui";
+import type { ReactNode } from "react";
+import { Kbd } from "./Kbd";
+
+export function Menu({
+  trigger,
+  children,
+  align = "end",
+}: {
+  trigger: ReactNode;
+  children: ReactNode;
+  align?: "start" | "end";
+}) {
+  return (
+    <DropdownMenu.Root>
+      <DropdownMenu.Trigger asChild>{trigger}</DropdownMenu.Trigger>
+      <DropdownMenu.Portal>
+        <DropdownMenu.Content className="pop" align={align} sideOffset={4} collisionPadding={8}>
+          {children}
+        </DropdownMenu.Content>
+      </DropdownMenu.Portal>
+    </DropdownMenu.Root>
+  );
+}
+
+interface MenuItemProps {
+  icon?: ReactNode;
+  keys?: string;
+  danger?: boolean;
+  disabled?: boolean;
+  onSelect: () => void;
+  children: ReactNode;
+}
+
+export function MenuItem({ icon, keys, danger, disabled, onSelect, children }: MenuItemProps) {
+  return (
+    <DropdownMenu.Item
+      className={danger ? "menu-item danger" : "menu-item"}
+      disabled={disabled}
+      onSelect={onSelect}
+    >
+      {icon}
+      {children}
+      {keys && <Kbd keys={keys} />}
+    </DropdownMenu.Item>
+  );
+}
+
+export const MenuLine = () => <DropdownMenu.Separator className="menu-line" />;
+export const MenuLabel = ({ children }: { children: ReactNode }) => (
+  <DropdownMenu.Label className="menu-label">{children}</DropdownMenu.Label>
+);
+
+export interface Choice {
+  value: string;
+  label: string;
+  detail?: string | null;
+  disabled?: boolean;
+}
+
+/** One of several, as a menu of radio items. */
+export function ChoiceMenu({
+  trigger,
+  value,
+  choices,
+  onChoose,
+  align = "start",
+}: {
+  trigger: ReactNode;
+  value: string | undefined;
+  choices: readonly Choice[];
+  onChoose: (value: string) => void;
+  align?: "start" | "end";
+}) {
+  return (
+    <Menu trigger={trigger} align={align}>
+      <DropdownMenu.RadioGroup value={value} onValueChange={onChoose}>
+        {choices.map((choice) => (
+          <DropdownMenu.RadioItem
+            key={choice.value}
+            value={choice.value}
+            disabled={choice.disabled}
+            className="menu-item"
+          >
+            <span style={{ width: 16, display: "flex" }}>
+              <DropdownMenu.ItemIndicator>
+                <Check size={16} aria-hidden="true" />
+              </DropdownMenu.ItemIndicator>
+            </span>
+            <span className="two-lines">
+              <span>{choice.label}</span>
+              {choice.detail && <span className="detail">{choice.detail}</span>}
+            </span>
+          </DropdownMenu.RadioItem>
+        ))}
+      </DropdownMenu.RadioGroup>
+    </Menu>
+  );
+}

@@ -1,0 +1,58 @@
+/** What this browser remembers. Storage may be full or forbidden; then it remembers less. */
+import { useCallback, useSyncExternalStore } from "react";
+
+const PREFIX = "mistle:";
+const listeners = new Map<string, Set<() => void>>();
+const cache = new Map<string, { raw: string | null; value: unknown }>();
+
+export function readStored<T>(key: string, fallback: T): T {
+  let raw: string | null;
+  try {
+    raw = localStorage.getItem(PREFIX + key);
+  } catch {
+    return fallback;
+  }
+  const known = cache.get(key);
+  if (known && known.raw === raw) return raw === null ? fallback : (known.value as T);
+  let value: unknown = fallback;
+  try {
+    if (raw !== null) value = JSON.parse(raw);
+  } catch {
+    raw = null;
+  }
+  cache.set(key, { raw, value });
+  return value as T;
+}
+
+export function writeStored(key: string, value: unknown): void {
+  try {
+    if (value === undefined) localStorage.removeItem(PREFIX + key);
+    else localStorage.setItem(PREFIX + key, JSON.stringify(value));
+  } catch {
+    // Nothing to do about it, and nothing depends on it.
+  }
+  for (const listener of listeners.get(key) ?? []) listener();
+}
+
+function subscribe(key: string, listener: () => void): () => void {
+  const set = listeners.get(key) ?? new Set();
+  listeners.set(key, set.add(listener));
+  const onStorage = (event: StorageEvent) => {
+    if (event.key === PREFIX + key) listener();
+  };
+  window.addEventListener("storage", onStorage);
+  return () => {
+    set.delete(listener);
+    window.removeEventListener("storage", onStorage);
+  };
+}
+
+/** Like `useState`, remembered by this browser and shared between its tabs. `fallback` must be stable. */
+export function useStored<T>(key: string, fallback: T): [T, (value: T) => void] {
+  const value = useSyncExternalStore(
+    useCallback((listener) => subscribe(key, listener), [key]),
+    () => readStored(key, fallback),
+  );
+  const set = useCallback((next: T) => writeStored(key, next), [key]);
+  return [value, set];
+}
