@@ -10,7 +10,7 @@ use crate::target::{Host, Target, TargetError};
 
 /// Networks of IPv4 that are not public, and what they are.
 const IPV4: [(Ipv4Addr, u8, &str); 18] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "an address of this host"),
+    (Ipv4Addr::UNSPECIFIED, 8, "an address of this host"),
     (Ipv4Addr::new(10, 0, 0, 0), 8, "a private address"),
     (Ipv4Addr::new(100, 64, 0, 0), 10, "a carrier's private address"),
     (Ipv4Addr::new(127, 0, 0, 0), 8, "a loopback address"),

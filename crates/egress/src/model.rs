@@ -17,7 +17,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
@@ -213,7 +213,7 @@ async fn forward(
     for name in &NOT_RETURNED {
         response.headers_mut().remove(name);
     }
-    Ok(response.map(|body| body.boxed_unsync()))
+    Ok(response.map(BodyExt::boxed_unsync))
 }
 
 /// The request must be for the host that the connection was opened to.
@@ -344,7 +344,7 @@ impl Failure {
         }
     }
 
-    /// An error that clients of OpenAI and of Anthropic both understand.
+    /// An error that clients of `OpenAI` and of Anthropic both understand.
     fn response(&self) -> Response<AnswerBody> {
         let body = json!({ "type": "error", "error": { "message": self.message, "type": self.code, "param": null, "code": self.code } });
         let body = Full::from(body.to_string())

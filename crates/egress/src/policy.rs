@@ -294,7 +294,7 @@ pub struct ProviderRoute {
 /// How a provider is told who asks. The secrets never appear in `Debug` output.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// `authorization: Bearer …`, as OpenAI and most others want it.
+    /// `authorization: Bearer …`, as `OpenAI` and most others want it.
     Bearer(SecretString),
     /// `x-api-key: …`, as Anthropic wants it.
     ApiKey(SecretString),
