@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! <data>/sandboxes/<ses_…>/sandbox.json   what the sandbox is: Record
-//!                          disk/          the writable folder of each overlay, and layer.json
+//!                          disk/          the writable folder of each overlay
 //!                          work/          the overlays' own
 //!                          request.json, run.json, exit.json, lock, shim.log, init.log   of the shim
-//! <data>/layers/<lay_…>/                  a frozen disk/
+//! <data>/layers/<lay_…>/                  a frozen disk/, and layer.json
 //! <data>/images/host-<fingerprint>/       the host image's skeleton
 //! <data>/links/<slot>/                    seen as /run/mistle in the sandbox
 //! <data>/trash/                           given up; deleted in the background
@@ -128,7 +128,11 @@ impl Places {
         for entry in entries.flatten() {
             let name = entry.file_name();
             match name.to_str().and_then(|name| name.parse().ok()) {
-                Some(id) => found.push((id, self.record(id)?)),
+                Some(id) => match self.record(id) {
+                    Ok(record) => found.push((id, record)),
+                    // Its disk stays for a person to look at; the others are not to suffer.
+                    Err(error) => tracing::error!(sandbox = %id, %error, "a sandbox's record can't be read"),
+                },
                 // A creation that was interrupted.
                 None => self.discard(&entry.path())?,
             }
@@ -212,13 +216,7 @@ impl Places {
                 .map_err(|error| SandboxError::io("open up", &upper, error))?;
             give(&upper, record.uid_base)?;
         }
-        write_json(
-            &disk.join(LAYER_FILE),
-            &LayerRecord {
-                uid_base: record.uid_base,
-                base: record.base.clone(),
-            },
-        )
+        Ok(())
     }
 
     /// Makes the disk a layer and gives the sandbox an empty one on top. An interrupted freeze is
@@ -230,6 +228,11 @@ impl Places {
         write_json(&folder.join(RECORD_FILE), &record)?;
         if !self.layer(layer).exists() {
             let disk = folder.join(DISK_DIR);
+            let written_on = LayerRecord {
+                uid_base: record.uid_base,
+                base: record.base.clone(),
+            };
+            write_json(&disk.join(LAYER_FILE), &written_on)?;
             fs::rename(&disk, self.layer(layer)).map_err(|error| SandboxError::io("freeze", &disk, error))?;
         }
         self.make_disk(&folder, &record)?;
@@ -376,7 +379,7 @@ pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T, SandboxEr
     serde_json::from_slice(&text).map_err(|error| SandboxError::io("understand", file, error))
 }
 
-/// Replaces a file at once, so that a crash leaves the old or the new one.
+/// Replaces a file at once, so that a crash of the machine leaves the old or the new one.
 pub(super) fn write_json(file: &Path, value: &impl Serialize) -> Result<(), SandboxError> {
     let new = file.with_extension("new");
     let write = || -> io::Result<()> {

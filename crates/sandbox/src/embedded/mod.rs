@@ -165,8 +165,8 @@ async fn probe_at(config: &EmbeddedConfig, places: &Places) -> Result<IsolationR
         .join(format!("{PROBE_PREFIX}{}", LayerId::new().uuid().simple()));
     fs::create_dir(&folder).map_err(|error| SandboxError::io("make", &folder, error))?;
     let probed = async {
-        disk::write_json(
-            &folder.join(REQUEST_FILE),
+        write_request(
+            &folder,
             &Request::Probe {
                 uid_base: config.uid_base,
             },
@@ -562,7 +562,7 @@ impl Inner {
             }
             _ => {}
         }
-        disk::write_json(&folder.join(REQUEST_FILE), &Request::Start(Box::new(request)))
+        write_request(&folder, &Request::Start(Box::new(request)))
     }
 
     async fn delete(self: &Arc<Self>, id: SessionId) -> Result<(), SandboxError> {
@@ -696,6 +696,15 @@ impl Sandbox {
             message: "its processes can't be ended; a process may wait for a disk that does not answer".to_owned(),
         })
     }
+}
+
+/// Only the shim that is started next reads it, so it need not outlive the machine.
+fn write_request(folder: &Path, request: &Request) -> Result<(), SandboxError> {
+    let file = folder.join(REQUEST_FILE);
+    serde_json::to_vec(request)
+        .map_err(io::Error::from)
+        .and_then(|text| fs::write(&file, text))
+        .map_err(|error| SandboxError::io("write", &file, error))
 }
 
 /// Starts a shim and reads its answer.
