@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::sys::signal::SigSet;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -103,5 +104,7 @@ fn end_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
             }
         });
     }
-    Ok(())
+    // PID 1 blocks signals, and its children inherit that. Not before there is somebody to hear
+    // them, and before anything is started that would inherit it too.
+    SigSet::empty().thread_set_mask().context("can't unblock signals")
 }

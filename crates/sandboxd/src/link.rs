@@ -223,7 +223,7 @@ async fn serve_connection(stream: UnixStream, router: Router, stop: &Cancellatio
     };
     match ended {
         Ok(()) => info!("control link closed"),
-        Err(error) => info!("control link lost: {error}"),
+        Err(error) => info!("control link lost: {:#}", anyhow::Error::new(error)),
     }
 }
 
@@ -273,7 +273,7 @@ async fn keep_egress(folder: PathBuf, current: watch::Sender<Option<Link>>) {
         let since = Instant::now();
         match run_egress(stream, &current).await {
             Ok(()) => info!("egress link closed"),
-            Err(error) => info!("egress link lost: {error}"),
+            Err(error) => info!("egress link lost: {:#}", anyhow::Error::new(error)),
         }
         current.send_replace(None);
         dialer.lost(since).await;

@@ -141,7 +141,7 @@ impl Terminals {
         };
         let cwd = self.surroundings.directory(request.cwd.as_deref())?;
         make_room(&mut terminals)?;
-        let terminal = start(request.id, argv, &cwd, &self.surroundings.environment(), size)?;
+        let terminal = start(request.id, &argv, &cwd, &self.surroundings.environment(), size)?;
         let info = terminal.info();
         terminals.insert(request.id, terminal);
         Ok(info)
@@ -289,7 +289,7 @@ fn make_room(terminals: &mut BTreeMap<TerminalId, Arc<Terminal>>) -> Result<(), 
 
 fn start(
     id: TerminalId,
-    argv: Vec<String>,
+    argv: &[String],
     cwd: &Path,
     environment: &BTreeMap<String, String>,
     size: TerminalSize,

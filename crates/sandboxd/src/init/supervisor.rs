@@ -163,15 +163,15 @@ mod tests {
         Event::DaemonEnded { ended, ran_for }
     }
 
-    fn finish(code: u8) -> Option<Effect> {
-        Some(Effect::Finish { code, gave_up: false })
+    fn finish(code: u8) -> Effect {
+        Effect::Finish { code, gave_up: false }
     }
 
     #[test]
     fn an_orderly_end_is_the_end() {
         assert_eq!(
             Supervisor::default().on(ended(Ended::Exited(0), Duration::ZERO)),
-            finish(0)
+            Some(finish(0))
         );
     }
 
@@ -180,7 +180,7 @@ mod tests {
         for code in [EXIT_USAGE, EXIT_UNCONFINABLE] {
             assert_eq!(
                 Supervisor::default().on(ended(Ended::Exited(code.into()), Duration::ZERO)),
-                finish(code)
+                Some(finish(code))
             );
         }
     }
@@ -208,7 +208,7 @@ mod tests {
     fn a_death_after_long_work_starts_the_count_again() {
         let mut supervisor = Supervisor::default();
         for _ in 0..20 {
-            for ran_for in [Duration::ZERO, Duration::ZERO, Duration::from_secs(60)] {
+            for ran_for in [Duration::ZERO, Duration::ZERO, Duration::from_mins(1)] {
                 assert!(matches!(supervisor.on(ended(CRASH, ran_for)), Some(Effect::WakeIn(_))));
                 assert_eq!(supervisor.on(Event::DeadlineReached), Some(Effect::Start));
             }
@@ -225,7 +225,7 @@ mod tests {
         );
         assert_eq!(supervisor.on(stop), None);
         assert_eq!(supervisor.on(Event::DeadlineReached), Some(Effect::KillDaemon));
-        assert_eq!(supervisor.on(ended(Ended::Killed(9), FAST)), finish(137));
+        assert_eq!(supervisor.on(ended(Ended::Killed(9), FAST)), Some(finish(137)));
         assert_eq!(supervisor.on(stop), None);
     }
 
@@ -233,6 +233,6 @@ mod tests {
     fn a_stop_between_two_lives_ends_at_once() {
         let mut supervisor = Supervisor::default();
         supervisor.on(ended(CRASH, Duration::ZERO));
-        assert_eq!(supervisor.on(Event::StopRequested(Signal::SIGINT)), finish(0));
+        assert_eq!(supervisor.on(Event::StopRequested(Signal::SIGINT)), Some(finish(0)));
     }
 }

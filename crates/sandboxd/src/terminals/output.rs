@@ -216,7 +216,7 @@ mod tests {
         let mut output = Output::default();
         let (slow, _) = output.attach(0).unwrap();
         let (fast, _) = output.attach(0).unwrap();
-        for _ in 0..RING as u64 / AHEAD + 1 {
+        for _ in 0..=RING as u64 / AHEAD {
             assert!(output.wants_more());
             output.append(&vec![b'x'; AHEAD as usize]);
             assert!(!output.wants_more());

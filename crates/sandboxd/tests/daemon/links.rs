@@ -1,0 +1,98 @@
+use std::time::{Duration, Instant};
+
+use mistle_protocol::control::{CONTROL_SOCKET, Health, TerminalInfo};
+use tokio::net::UnixListener;
+
+use crate::support::{Daemon, soon};
+
+#[tokio::test]
+async fn a_daemon_says_that_it_lives() {
+    let daemon = Daemon::start();
+    let health: Health = daemon.connect().await.get("/health").await;
+    assert_eq!(health.version, env!("CARGO_PKG_VERSION"));
+    assert!(health.resident_bytes > 100_000, "{}", health.resident_bytes);
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_dialled_again_and_everything_goes_on() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control
+        .open(&[
+            "/bin/sh",
+            "-c",
+            "stty -echo; echo ready; while read line; do echo $line; sleep 0.2; echo after $line; done",
+        ])
+        .await
+        .id;
+    let mut viewer = control.attach(id, 0).await;
+    viewer.until("ready\r\n").await;
+    viewer.type_in("one\n").await;
+    viewer.until("one\r\n").await;
+    let offset = viewer.offset;
+    drop(control);
+    drop(viewer);
+
+    let began = Instant::now();
+    let control = daemon.connect().await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // What was said meanwhile is there, once.
+    let mut viewer = control.attach(id, offset).await;
+    assert_eq!(viewer.offset, offset);
+    assert_eq!(viewer.until("after one\r\n").await, "after one\r\n");
+    viewer.type_in("two\n").await;
+    assert_eq!(viewer.until("after two\r\n").await, "two\r\nafter two\r\n");
+}
+
+#[tokio::test]
+async fn a_server_that_is_back_is_found_within_a_second() {
+    let mut daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control.open(&["/bin/sh", "-c", "sleep 1000"]).await.id;
+    drop(control);
+    daemon.hang_up();
+    // Long enough for the back-off to reach its longest wait.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    daemon.resume();
+    let began = Instant::now();
+    let control = daemon.connect().await;
+    assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
+    assert_eq!(control.get::<Vec<TerminalInfo>>("/terminals").await[0].id, id);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_at_once_is_not_dialled_in_a_tight_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let control = UnixListener::bind(folder.path().join(CONTROL_SOCKET)).unwrap();
+    let _process = tokio::process::Command::new(crate::support::PROGRAM)
+        .arg("daemon")
+        .args(crate::support::options(folder.path()))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    soon(control.accept()).await.unwrap();
+    let mut dialled = 0;
+    let _ = tokio::time::timeout(Duration::from_secs(3), async {
+        loop {
+            control.accept().await.unwrap();
+            dialled += 1;
+        }
+    })
+    .await;
+    assert!((5..=20).contains(&dialled), "{dialled}");
+}
+
+#[tokio::test]
+async fn what_is_open_when_the_daemon_ends_is_ended() {
+    let mut daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let _endless = control.exec(&["sleep", "1000"]).await;
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(daemon.process.id().unwrap().cast_signed()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    let began = Instant::now();
+    assert_eq!(soon(daemon.process.wait()).await.unwrap().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}

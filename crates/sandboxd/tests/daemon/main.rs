@@ -1,0 +1,16 @@
+//! The daemon as a process, seen from where the server is.
+
+#[cfg(test)]
+mod confinement;
+#[cfg(test)]
+mod exec;
+#[cfg(test)]
+mod init;
+#[cfg(test)]
+mod links;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod terminals;

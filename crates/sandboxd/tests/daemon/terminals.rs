@@ -1,0 +1,475 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode};
+use mistle_protocol::control::{Exit, Health, OpenTerminal, TerminalInfo};
+use mistle_protocol::frame::Kind;
+use mistle_protocol::id::TerminalId;
+
+use crate::support::{Control, Daemon, eventually, is_alive, terminal};
+
+/// A shell that says nothing by itself.
+const QUIET: &[&str] = &["/bin/sh", "-c", "stty -echo; echo ready; exec cat"];
+
+#[tokio::test]
+async fn a_shell_is_typed_into_and_ends_with_its_code() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let info = control.open(&["/bin/sh"]).await;
+    assert_eq!(
+        info,
+        TerminalInfo {
+            id: info.id,
+            title: "sh".into(),
+            cols: 80,
+            rows: 24,
+            offset: 0,
+            exit_code: None
+        }
+    );
+
+    let mut shell = control.attach(info.id, 0).await;
+    shell.type_in("echo $((6*7))-$TERM-$COLORTERM-$NO_PROXY\n").await;
+    shell
+        .until("42-xterm-256color-truecolor-localhost,127.0.0.1,::1\r\n")
+        .await;
+    shell
+        .type_in("test -t 0 && test -t 1 && ps -o tty= -p $$ | grep -q pts && echo on-a-tty\n")
+        .await;
+    shell.until("on-a-tty\r\n").await;
+    shell.type_in("exit 7\n").await;
+    assert_eq!(shell.rest().await.exit, Some(Exit { code: 7, error: None }));
+
+    let listed: Vec<TerminalInfo> = control.get("/terminals").await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].exit_code, Some(7));
+    // What it said can be read after its end.
+    let again = control.attach(info.id, 0).await.rest().await;
+    assert_eq!(
+        (again.data.len() as u64, again.exit),
+        (listed[0].offset, Some(Exit { code: 7, error: None }))
+    );
+}
+
+#[tokio::test]
+async fn the_same_id_opens_one_terminal() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let request = terminal(QUIET);
+    let (first, second) = tokio::join!(control.open_as(&request), control.open_as(&request));
+    assert_eq!(first.id, second.id);
+    assert_eq!(control.get::<Vec<TerminalInfo>>("/terminals").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_viewer_comes_back_by_offset_and_loses_or_doubles_nothing() {
+    const LINES: usize = 20_000;
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control
+        .open(&[
+            "/bin/sh",
+            "-c",
+            &format!("i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); done; sleep 1000"),
+        ])
+        .await
+        .id;
+    let mut seen = String::new();
+    let mut offset = 0;
+    // Leaves in the middle of the flow, wherever that is, and comes back where it was.
+    for round in 1..=10 {
+        let mut viewer = control.attach(id, offset).await;
+        assert_eq!(viewer.offset, offset);
+        let frame = viewer.until(&format!("line {}\r\n", LINES * round / 10 - 1)).await;
+        offset += frame.len() as u64;
+        seen.push_str(&frame);
+    }
+    let expected: String = (0..LINES).map(|line| format!("line {line}\r\n")).collect();
+    assert!(seen == expected, "{} bytes instead of {}", seen.len(), expected.len());
+}
+
+#[tokio::test]
+async fn two_viewers_see_the_same_and_both_type() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control.open(QUIET).await.id;
+    let (mut left, mut right) = (control.attach(id, 0).await, control.attach(id, 0).await);
+    for viewer in [&mut left, &mut right] {
+        viewer.until("ready\r\n").await;
+    }
+    left.type_in("from the left\n").await;
+    right.until("from the left\r\n").await;
+    left.until("from the left\r\n").await;
+    right.type_in("from the right\n").await;
+    left.until("from the right\r\n").await;
+    // One leaves, the other one stays.
+    drop(right);
+    left.type_in("alone\n").await;
+    left.until("alone\r\n").await;
+}
+
+#[tokio::test]
+async fn the_last_one_who_resizes_wins() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control
+        .open(&[
+            "/bin/sh",
+            "-c",
+            "stty -echo; trap 'stty size' WINCH; stty size; while read line; do stty size; done",
+        ])
+        .await
+        .id;
+    let (mut left, mut right) = (control.attach(id, 0).await, control.attach(id, 0).await);
+    left.until("24 80\r\n").await;
+    left.resize(100, 40).await;
+    left.type_in("\n").await;
+    left.until("40 100\r\n").await;
+    right.resize(60, 5000).await;
+    right.type_in("\n").await;
+    right.until("1000 60\r\n").await;
+    let listed: Vec<TerminalInfo> = control.get("/terminals").await;
+    assert_eq!((listed[0].cols, listed[0].rows), (60, 1000));
+}
+
+#[tokio::test]
+async fn a_title_is_plain_text() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control
+        .open(&[
+            "/bin/sh",
+            "-c",
+            r"printf '\033]0;make \033[31m\007\033]2;<b>make\t\342\200\256 check</b>\007done'; sleep 1000",
+        ])
+        .await
+        .id;
+    control.attach(id, 0).await.until("done").await;
+    assert_eq!(
+        control.get::<Vec<TerminalInfo>>("/terminals").await[0].title,
+        "<b>make check</b>"
+    );
+}
+
+#[tokio::test]
+async fn a_signal_is_told_as_128_and_its_number() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control.open(&["/bin/sh", "-c", "kill -TERM $$"]).await.id;
+    assert_eq!(
+        control.attach(id, 0).await.rest().await.exit,
+        Some(Exit { code: 143, error: None })
+    );
+}
+
+#[tokio::test]
+async fn output_beyond_the_ring_is_gone_and_the_rest_is_exact() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control.open(&["/bin/sh", "-c", "seq -w 1 500000"]).await.id;
+    let end = wait_for_exit(&control, id).await.offset;
+    assert_eq!(end, 500_000 * 8);
+    let mut late = control.attach(id, 5).await;
+    assert_eq!(late.offset, end - 2 * 1024 * 1024);
+    let expected: String = (1..=500_000).map(|line| format!("{line:06}\r\n")).collect();
+    let kept = late.rest().await;
+    assert!(
+        kept.data == expected.as_bytes()[late.offset as usize..],
+        "{} bytes",
+        kept.data.len()
+    );
+}
+
+#[tokio::test]
+async fn a_flood_takes_no_memory_and_delays_nobody() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let quiet = control.open(QUIET).await.id;
+    let mut echo = control.attach(quiet, 0).await;
+    echo.until("ready\r\n").await;
+    let flood = control.open(&["yes", "a line of a flood that does not end"]).await.id;
+    // One viewer that never reads, one that reads all the time, and then none that reads.
+    let _stuck = control.attach(flood, 0).await;
+    let mut eager = control.attach(flood, 0).await;
+    let eager = tokio::spawn(async move {
+        let began = Instant::now();
+        let mut bytes = 0;
+        while began.elapsed() < Duration::from_secs(2) {
+            let frame = eager.frame().await.unwrap();
+            assert_eq!(frame.kind, Kind::Data, "who keeps up misses nothing");
+            bytes += frame.payload.len();
+        }
+        bytes
+    });
+    let mut slowest = Duration::ZERO;
+    for round in 0..100 {
+        let began = Instant::now();
+        echo.type_in(&format!("{round}\n")).await;
+        echo.until(&format!("{round}\r\n")).await;
+        slowest = slowest.max(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let bytes = eager.await.unwrap();
+    assert!(bytes > 20 * 1024 * 1024, "only {bytes} bytes in 2 s");
+    assert!(slowest < Duration::from_millis(500), "an echo took {slowest:?}");
+    let health: Health = control.get("/health").await;
+    assert!(
+        health.resident_bytes < 40 * 1024 * 1024,
+        "{} bytes resident",
+        health.resident_bytes
+    );
+}
+
+#[tokio::test]
+async fn a_viewer_that_is_overtaken_is_told_where_it_goes_on() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control
+        .open(&["/bin/sh", "-c", "read go; seq -w 1 2000000; echo the end"])
+        .await
+        .id;
+    let mut slow = control.attach(id, 0).await;
+    let mut fast = control.attach(id, 0).await;
+    fast.type_in("\n").await;
+    let whole = fast.rest().await;
+    assert_eq!(whole.skipped, Vec::<u64>::new());
+    assert_eq!(whole.data.len(), 2 + 2_000_000 * 9 + 9);
+    let part = slow.rest().await;
+    assert!(!part.skipped.is_empty());
+    // After the last gap everything is there, from the offset that was told.
+    let told = *part.skipped.last().unwrap() as usize;
+    assert!(part.data.ends_with(&whole.data[told..]));
+    assert_eq!(part.exit, whole.exit);
+}
+
+#[tokio::test]
+async fn a_sleeping_viewer_does_not_stop_a_program() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control.open(&["/bin/sh", "-c", "seq -w 1 2000000"]).await.id;
+    let _asleep = control.attach(id, 0).await;
+    assert_eq!(wait_for_exit(&control, id).await.exit_code, Some(0));
+}
+
+#[tokio::test]
+async fn closing_ends_what_ignores_a_hangup_too() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control
+        .open(&[
+            "/bin/sh",
+            "-c",
+            "trap '' HUP TERM; echo pid $$ .; while :; do sleep 1000; done",
+        ])
+        .await
+        .id;
+    let mut viewer = control.attach(id, 0).await;
+    let said = viewer.until(" .\r\n").await;
+    let pid = said.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(is_alive(pid));
+    assert_eq!(
+        control.request(Method::DELETE, &format!("/terminals/{id}"), "").await.0,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(viewer.rest().await.exit, Some(Exit { code: 137, error: None }));
+    assert!(!is_alive(pid));
+    assert_eq!(
+        control
+            .problem(Method::DELETE, &format!("/terminals/{id}"), "")
+            .await
+            .kind,
+        "terminal-not-found"
+    );
+}
+
+#[tokio::test]
+async fn a_program_left_in_the_background_does_not_hide_the_end() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control
+        .open(&["/bin/sh", "-c", "trap '' HUP; sleep 30 & echo left; exit 3"])
+        .await
+        .id;
+    let rest = control.attach(id, 0).await.rest().await;
+    assert_eq!(
+        (rest.data.as_slice(), rest.exit),
+        (b"left\r\n".as_slice(), Some(Exit { code: 3, error: None }))
+    );
+}
+
+#[tokio::test]
+async fn wrong_requests_are_explained() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let open = |change: fn(&mut OpenTerminal)| {
+        let mut request = terminal(&["/bin/true"]);
+        change(&mut request);
+        serde_json::to_vec(&request).unwrap()
+    };
+    let id = TerminalId::new();
+    for (method, path, body, kind, pointer) in [
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            open(|terminal| terminal.cols = 0),
+            "invalid-size",
+            Some("/cols"),
+        ),
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            open(|terminal| terminal.rows = 1001),
+            "invalid-size",
+            Some("/rows"),
+        ),
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            open(|terminal| terminal.cwd = Some("/no/such".into())),
+            "invalid-cwd",
+            Some("/cwd"),
+        ),
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            open(|terminal| terminal.cwd = Some("tmp".into())),
+            "invalid-cwd",
+            Some("/cwd"),
+        ),
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            open(|terminal| terminal.argv = Some(vec![])),
+            "invalid-argv",
+            Some("/argv"),
+        ),
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            open(|terminal| terminal.argv = Some(vec!["a\0b".into()])),
+            "invalid-argv",
+            Some("/argv"),
+        ),
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            open(|terminal| terminal.argv = Some(vec!["/no/such".into()])),
+            "program-not-started",
+            Some("/argv"),
+        ),
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            b"{".to_vec(),
+            "invalid-body",
+            None,
+        ),
+        (
+            Method::POST,
+            "/terminals".to_owned(),
+            vec![b' '; 1024 * 1024],
+            "body-too-large",
+            None,
+        ),
+        (
+            Method::POST,
+            format!("/terminals/{id}/attach"),
+            vec![],
+            "terminal-not-found",
+            None,
+        ),
+        (
+            Method::POST,
+            format!("/terminals/{id}/attach?offset=-1"),
+            vec![],
+            "invalid-query",
+            None,
+        ),
+        (
+            Method::POST,
+            "/terminals/trm_1/attach".to_owned(),
+            vec![],
+            "invalid-id",
+            None,
+        ),
+        (Method::PUT, "/terminals".to_owned(), vec![], "method-not-allowed", None),
+        (Method::GET, "/nothing".to_owned(), vec![], "not-found", None),
+    ] {
+        let problem = control.problem(method, &path, body).await;
+        assert_eq!(
+            (problem.kind.as_str(), problem.pointer.as_deref()),
+            (kind, pointer),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn terminals_are_limited_and_ended_ones_make_room() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let ended = control.open(&["/bin/true"]).await.id;
+    wait_for_exit(&control, ended).await;
+    let mut ids = BTreeSet::new();
+    for _ in 0..32 {
+        ids.insert(control.open(QUIET).await.id);
+    }
+    let listed: Vec<TerminalInfo> = control.get("/terminals").await;
+    assert_eq!(listed.iter().map(|info| info.id).collect::<BTreeSet<_>>(), ids);
+    let body = serde_json::to_vec(&terminal(QUIET)).unwrap();
+    assert_eq!(
+        control.problem(Method::POST, "/terminals", body).await.kind,
+        "too-many-terminals"
+    );
+}
+
+#[tokio::test]
+async fn a_broken_frame_ends_the_input_alone() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control.open(QUIET).await.id;
+    let (input, response) = control.stream(Method::POST, &format!("/terminals/{id}/attach")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    input
+        .send(Ok(hyper::body::Frame::data(vec![99, 0, 0, 0, 0].into())))
+        .await
+        .unwrap();
+    let mut sound = control.attach(id, 0).await;
+    sound.until("ready\r\n").await;
+    sound.type_in("still here\n").await;
+    sound.until("still here\r\n").await;
+}
+
+async fn wait_for_exit(control: &Control, id: TerminalId) -> TerminalInfo {
+    let deadline = Instant::now() + crate::support::PATIENCE;
+    loop {
+        let listed: Vec<TerminalInfo> = control.get("/terminals").await;
+        let info = listed.into_iter().find(|info| info.id == id).unwrap();
+        if info.exit_code.is_some() {
+            return info;
+        }
+        assert!(Instant::now() < deadline, "{info:?} does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn shutting_down_ends_every_terminal() {
+    let mut daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control
+        .open(&["/bin/sh", "-c", "echo pid $$ .; sleep 1000; sleep 1000"])
+        .await
+        .id;
+    let said = control.attach(id, 0).await.until(" .\r\n").await;
+    let pid = said.split(' ').nth(1).unwrap().parse().unwrap();
+    assert_eq!(
+        control.request(Method::POST, "/shutdown", "").await.0,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(
+        crate::support::soon(daemon.process.wait()).await.unwrap().code(),
+        Some(0)
+    );
+    eventually("the end of the terminal", || !is_alive(pid)).await;
+}
