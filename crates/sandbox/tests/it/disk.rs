@@ -84,16 +84,26 @@ async fn an_interrupted_freeze_is_finished() {
     let host = Host::open().await;
     let spec = spec("echo kept > /workspace/file");
     host.run_spec(&spec).await;
-    // What a server leaves that dies between the two renames of a freeze.
-    let record = host.folder(spec.id).join("sandbox.json");
-    let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
-    let layer = LayerId::new();
-    value["freezing"] = layer.to_string().into();
-    std::fs::write(&record, value.to_string()).unwrap();
-    std::fs::rename(
-        host.folder(spec.id).join("disk"),
-        host.data.path().join("layers").join(layer.to_string()),
-    )
-    .unwrap();
-    assert_eq!(host.run_on(&spec, "cat /workspace/file").await.output, "kept\n");
+    let file = host.folder(spec.id).join("sandbox.json");
+    let edit = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut record = serde_json::from_slice(&std::fs::read(&file).expect("read")).expect("understand");
+        change(&mut record);
+        std::fs::write(&file, record.to_string()).expect("write");
+    };
+    // What a server leaves that dies before the disk was renamed …
+    edit(&|record| record["freezing"] = LayerId::new().to_string().into());
+    assert_eq!(
+        host.run_on(&spec, "cat /workspace/file; echo more >> /workspace/file")
+            .await
+            .output,
+        "kept\n"
+    );
+    // … and after it.
+    let layer = host.driver.freeze(spec.id).await.expect("freeze").to_string();
+    edit(&|record| {
+        record["layers"].as_array_mut().expect("list").pop();
+        record["freezing"] = layer.clone().into();
+    });
+    std::fs::remove_dir_all(host.folder(spec.id).join("disk")).expect("remove");
+    assert_eq!(host.run_on(&spec, "cat /workspace/file").await.output, "kept\nmore\n");
 }
