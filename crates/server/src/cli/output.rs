@@ -1,0 +1,121 @@
+//! What a person or a program reads.
+//!
+//! What comes from a sandbox is untrusted: before it reaches a terminal, everything that a terminal
+//! would obey is taken out.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+/// Standard output and error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// Whether a program reads.
+    pub(super) json: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// One JSON value on a line.
+    pub(super) fn value<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
+        let mut stdout = io::stdout().lock();
+        serde_json::to_writer(&mut stdout, value)?;
+        stdout.write_all(b"\n")?;
+        Ok(())
+    }
+
+    /// A line of text.
+    pub(super) fn line(self, text: impl AsRef<str>) -> anyhow::Result<()> {
+        writeln!(io::stdout().lock(), "{}", text.as_ref())?;
+        Ok(())
+    }
+
+    /// Text without a line's end.
+    pub(super) fn text(self, text: &str) -> anyhow::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()?;
+        Ok(())
+    }
+
+    /// A line beside the answer itself.
+    pub(super) fn note(self, text: impl AsRef<str>) {
+        // Nobody reading is no reason to fail.
+        let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+    }
+
+    /// What went wrong, with its causes.
+    pub(super) fn error(self, error: &anyhow::Error) {
+        if let Some(super::client::Refused(problem)) = error.downcast_ref()
+            && self.json
+        {
+            let _ = serde_json::to_string(problem).map(|text| self.note(text));
+            return;
+        }
+        let mut causes = error.chain().map(ToString::to_string).collect::<Vec<_>>();
+        causes.dedup();
+        self.note(format!("mistle: {}", plain(&causes.join(": "))));
+    }
+
+    /// Bold, on a terminal.
+    pub(super) fn strong(self, text: &str) -> String {
+        style(text, "1")
+    }
+
+    /// Faint, on a terminal.
+    pub(super) fn faint(self, text: &str) -> String {
+        style(text, "2")
+    }
+
+    /// Columns, aligned.
+    pub(super) fn table(self, head: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
+        let width = |column: usize| {
+            rows.iter().map(|row| row[column].chars().count()).chain([head[column].len()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..head.len()).map(width).collect();
+        let line = |cells: &[String]| {
+            let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+        self.line(self.faint(&line(&head)))?;
+        rows.iter().try_for_each(|row| self.line(line(row)))
+    }
+}
+
+fn style(text: &str, code: &str) -> String {
+    let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if wanted { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// Text without anything that a terminal obeys, line ends and tabs apart.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        // Marks that turn the direction of text around hide what is really said.
+        .filter(|c| !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        .collect()
+}
+
+/// Plain text on one line, at most `most` characters.
+pub(super) fn short(text: &str, most: usize) -> String {
+    let line: String = plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    line.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_taken_out() {
+        assert_eq!(plain("a\u{1b}]52;c;aGk=\u{7}b\u{9b}2Jc\r\n\td\u{202e}e"), "a]52;c;aGk=b2Jc\n\tde");
+        assert_eq!(short("one\n two   three", 9), "one two …");
+    }
+}

@@ -1,0 +1,435 @@
+//! `mistle session` and `mistle profile`.
+
+use std::io::{IsTerminal as _, Read as _};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use http::Method;
+use jiff::Timestamp;
+use mistle_protocol::agent::{Approval, Decision};
+use mistle_protocol::api::{MAX_MESSAGE_BYTES, NewMessage, NewSession, Page};
+use mistle_protocol::control::Answer;
+use mistle_protocol::id::SessionId;
+use mistle_protocol::profile::{ProfileSummary, Repository};
+use mistle_protocol::session::{Activity, Delivery, QueuedMessage, Session, SessionEvent, SessionState};
+
+use super::client::Client;
+use super::output::{Output, plain, short};
+use super::watch::{self, Approve, Goal};
+use super::{FAILED, exec};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Profile {
+    /// List profiles; the first one is the default
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create a session and give its agent a task
+    New(New),
+    /// List sessions, newest first
+    List {
+        /// How many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show a session
+    Show {
+        /// Its id
+        id: SessionId,
+    },
+    /// Send a message
+    Send(Send),
+    /// Answer an approval that waits
+    Approve(Answering),
+    /// Print a session's record
+    Events {
+        /// Its id
+        id: SessionId,
+        /// Events after this sequence number
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// Go on with what happens
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Run a command in a session's sandbox, with this terminal's input and output
+    Exec(exec::Exec),
+    /// Start a session that is stopped
+    Start {
+        /// Its id
+        id: SessionId,
+        /// Wait until it runs
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Stop a session; its disk is kept
+    Stop {
+        /// Its id
+        id: SessionId,
+        /// Wait until it is stopped
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Interrupt the running turn
+    Interrupt {
+        /// The session's id
+        id: SessionId,
+    },
+    /// Delete a session with its disk
+    Delete {
+        /// Its id
+        id: SessionId,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// What the agent should do; `-` reads it from standard input
+    task: String,
+    /// The repository: a folder on the server's disk, or a clone URL
+    #[arg(long, short, value_name = "SOURCE")]
+    repository: Option<String>,
+    /// Branch or tag [default: the repository's own]
+    #[arg(long, requires = "repository")]
+    branch: Option<String>,
+    /// The profile [default: the first one]
+    #[arg(long)]
+    profile: Option<String>,
+    /// The title [default: the task's first line]
+    #[arg(long)]
+    title: Option<String>,
+    /// The model [default: the profile's]
+    #[arg(long)]
+    model: Option<String>,
+    /// The reasoning effort [default: the profile's]
+    #[arg(long)]
+    effort: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Send {
+    /// The session's id
+    id: SessionId,
+    /// The text; `-` reads it from standard input
+    text: String,
+    /// Wait for the next turn instead of joining the running one
+    #[arg(long)]
+    queue: bool,
+    /// The model of this and later turns
+    #[arg(long)]
+    model: Option<String>,
+    /// The reasoning effort of this and later turns
+    #[arg(long)]
+    effort: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Debug, Args)]
+struct Wait {
+    /// Show the work, and end with its outcome
+    #[arg(long, short)]
+    wait: bool,
+    /// What to do with approvals meanwhile [default: ask on a terminal]
+    #[arg(long, value_enum, requires = "wait")]
+    approve: Option<Approve>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Answering {
+    /// The session's id
+    id: SessionId,
+    /// The approval's id [default: the only one that waits]
+    approval: Option<String>,
+    /// Yes, this once
+    #[arg(long, conflicts_with_all = ["for_session", "decline"])]
+    accept: bool,
+    /// Yes, and the same for the rest of the session
+    #[arg(long, conflicts_with = "decline")]
+    for_session: bool,
+    /// No; the agent goes on
+    #[arg(long)]
+    decline: bool,
+    /// What to tell the agent with it
+    #[arg(long)]
+    message: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Verb {
+    Start,
+    Stop,
+}
+
+pub(super) async fn profile(client: &Client, command: Profile, out: Output) -> anyhow::Result<u8> {
+    let Profile::List = command;
+    let profiles: Vec<ProfileSummary> = client.get("/profiles").await?;
+    if out.json {
+        out.value(&profiles)?;
+        return Ok(0);
+    }
+    let row = |summary: &ProfileSummary| {
+        let policy = serde_json::to_value(summary.profile.approval_policy).unwrap_or_default();
+        vec![
+            summary.profile.name.clone(),
+            summary.profile.runtime.clone(),
+            summary.provider_label.clone(),
+            policy.as_str().unwrap_or_default().to_owned(),
+            summary.unavailable.clone().unwrap_or_else(|| short(&summary.profile.description, 60)),
+        ]
+    };
+    let rows: Vec<_> = profiles.iter().map(row).collect();
+    out.table(&["NAME", "RUNTIME", "MODELS", "APPROVALS", ""], &rows)?;
+    Ok(0)
+}
+
+pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyhow::Result<u8> {
+    match command {
+        Command::New(new) => create(client, new, out).await,
+        Command::List { limit } => list(client, limit, out).await,
+        Command::Show { id } => show(client, id, out).await,
+        Command::Send(send) => message(client, send, out).await,
+        Command::Approve(answer) => approve(client, answer, out).await,
+        Command::Events { id, after, follow: true } => {
+            watch::watch(client, id, after, Goal::Never, Approve::Leave, out).await
+        }
+        Command::Events { id, after, follow: false } => events(client, id, after, out).await,
+        Command::Exec(command) => exec::run(client, command).await,
+        Command::Start { id, wait } => change(client, id, Verb::Start, wait, out).await,
+        Command::Stop { id, wait } => change(client, id, Verb::Stop, wait, out).await,
+        Command::Interrupt { id } => {
+            client.act(Method::POST, &format!("/sessions/{id}/interrupt")).await?;
+            Ok(0)
+        }
+        Command::Delete { id, yes } => delete(client, id, yes, out).await,
+    }
+}
+
+fn text_or_stdin(text: String) -> anyhow::Result<String> {
+    if text != "-" {
+        return Ok(text);
+    }
+    let mut read = String::new();
+    // One byte more than fits, so that the server says what is wrong.
+    std::io::stdin().take(MAX_MESSAGE_BYTES as u64 + 1).read_to_string(&mut read).context("cannot read standard input")?;
+    Ok(read)
+}
+
+/// A folder relative to where one is becomes absolute; everything else stays as it is.
+fn source(text: String) -> anyhow::Result<String> {
+    if text.contains("://") {
+        return Ok(text);
+    }
+    Ok(std::path::absolute(&text)?.display().to_string())
+}
+
+fn approve_by_default(wait: &Wait) -> Approve {
+    let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    wait.approve.unwrap_or(if on_terminal { Approve::Ask } else { Approve::Stop })
+}
+
+async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
+    let repository = match new.repository {
+        Some(text) => Some(Repository { name: None, source: source(text)?, branch: new.branch }),
+        None => None,
+    };
+    let body = NewSession {
+        profile: new.profile,
+        repository,
+        task: text_or_stdin(new.task)?,
+        title: new.title,
+        model: new.model,
+        effort: new.effort,
+    };
+    let session: Session = client.create("/sessions", &body).await?;
+    if !new.wait.wait {
+        if out.json { out.value(&session)? } else { out.line(session.id.to_string())? }
+        return Ok(0);
+    }
+    if !out.json {
+        out.note(format!("{} {}", out.strong(&session.id.to_string()), short(&session.title, 80)));
+    }
+    watch::watch(client, session.id, 0, Goal::Turn(None), approve_by_default(&new.wait), out).await
+}
+
+async fn message(client: &Client, send: Send, out: Output) -> anyhow::Result<u8> {
+    let id = send.id;
+    // What was there before is not shown again.
+    let before: Session = client.get(&format!("/sessions/{id}")).await?;
+    let body = NewMessage {
+        text: text_or_stdin(send.text)?,
+        delivery: if send.queue { Delivery::Queue } else { Delivery::Steer },
+        model: send.model,
+        effort: send.effort,
+    };
+    let message: QueuedMessage = client.create(&format!("/sessions/{id}/messages"), &body).await?;
+    if send.wait.wait {
+        let goal = Goal::Turn(Some(message.id));
+        return watch::watch(client, id, before.last_seq, goal, approve_by_default(&send.wait), out).await;
+    }
+    if out.json { out.value(&message)? } else { out.line(message.id.to_string())? }
+    Ok(0)
+}
+
+async fn list(client: &Client, limit: u32, out: Output) -> anyhow::Result<u8> {
+    let mut sessions: Vec<Session> = Vec::new();
+    let mut cursor = String::new();
+    while sessions.len() < limit as usize {
+        let wanted = (limit as usize - sessions.len()).min(200);
+        let page: Page<Session> = client.get(&format!("/sessions?limit={wanted}{cursor}")).await?;
+        sessions.extend(page.data);
+        let Some(next) = page.next_cursor else { break };
+        cursor = format!("&cursor={next}");
+    }
+    if out.json {
+        out.value(&sessions)?;
+        return Ok(0);
+    }
+    let row = |session: &Session| {
+        vec![session.id.to_string(), state(session).to_owned(), ago(session.updated_at), short(&session.title, 60)]
+    };
+    let rows: Vec<_> = sessions.iter().map(row).collect();
+    out.table(&["ID", "STATE", "UPDATED", "TITLE"], &rows)?;
+    Ok(0)
+}
+
+/// One word for where a session is and what it does.
+pub(super) fn state(session: &Session) -> &'static str {
+    match (session.state, session.activity) {
+        (SessionState::Running, Activity::Working) => "working",
+        (SessionState::Running, Activity::NeedsYou) => "needs you",
+        (SessionState::Running, Activity::Idle) => "ready",
+        (SessionState::Created, _) => "created",
+        (SessionState::Starting, _) => "starting",
+        (SessionState::Disconnected, _) => "disconnected",
+        (SessionState::Stopping, _) => "stopping",
+        (SessionState::Stopped, _) => "stopped",
+        (SessionState::Failed, _) => "failed",
+        (SessionState::Deleted, _) => "deleted",
+    }
+}
+
+fn ago(at: Timestamp) -> String {
+    let seconds = Timestamp::now().duration_since(at).as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86400 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86400),
+    }
+}
+
+async fn show(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8> {
+    let session: Session = client.get(&format!("/sessions/{id}")).await?;
+    if out.json {
+        out.value(&session)?;
+        return Ok(0);
+    }
+    out.line(out.strong(&short(&session.title, 100)))?;
+    let mut rows = vec![
+        ("id", session.id.to_string()),
+        ("state", format!("{}, {}", state(&session), ago(session.state_since))),
+        ("profile", format!("{} ({})", session.profile.name, session.profile.version)),
+        ("model", format!("{} at {}", session.model.as_deref().unwrap_or("default"), session.provider_label)),
+        ("folder", session.cwd.clone()),
+    ];
+    if let Some(repository) = &session.repository {
+        rows.push(("repository", repository.source.clone()));
+    }
+    if let Some(trouble) = &session.trouble {
+        rows.push(("trouble", trouble.message.clone()));
+        rows.extend(trouble.hint.clone().map(|hint| ("", hint)));
+    }
+    if let Some(usage) = &session.usage {
+        rows.push(("tokens", format!("{} in, {} out", usage.input_tokens, usage.output_tokens)));
+    }
+    rows.push(("queued", session.queued.to_string()));
+    for (name, value) in rows {
+        out.line(format!("{} {}", out.faint(&format!("{name:<10}")), plain(&value)))?;
+    }
+    for approval in &session.approvals {
+        out.line("")?;
+        watch::show_approval(approval, out)?;
+    }
+    Ok(0)
+}
+
+async fn approve(client: &Client, answer: Answering, out: Output) -> anyhow::Result<u8> {
+    let decision = match (answer.accept, answer.for_session, answer.decline) {
+        (true, ..) => Decision::Accept,
+        (_, true, _) => Decision::AcceptForSession,
+        (.., true) => Decision::Decline,
+        _ => bail!("say --accept, --for-session or --decline"),
+    };
+    let approval = match answer.approval {
+        Some(approval) => approval,
+        None => only_approval(client, answer.id, out).await?,
+    };
+    watch::answer(client, answer.id, &approval, &Answer { decision, message: answer.message }).await?;
+    Ok(0)
+}
+
+async fn only_approval(client: &Client, id: SessionId, out: Output) -> anyhow::Result<String> {
+    let mut waiting: Vec<Approval> = client.get(&format!("/sessions/{id}/approvals")).await?;
+    if waiting.len() > 1 {
+        for approval in &waiting {
+            watch::show_approval(approval, out)?;
+        }
+        bail!("{} approvals wait; say which one", waiting.len());
+    }
+    waiting.pop().map(|approval| approval.id).context("no approval waits in this session")
+}
+
+async fn events(client: &Client, id: SessionId, after: u64, out: Output) -> anyhow::Result<u8> {
+    let mut printer = watch::Printer::new(out);
+    let mut after = after;
+    loop {
+        let page: Page<SessionEvent> = client.get(&format!("/sessions/{id}/events?after={after}&limit=1000")).await?;
+        for event in &page.data {
+            if out.json { out.value(event)? } else { printer.event(event)? }
+        }
+        let Some(last) = page.data.last() else { break };
+        after = last.seq;
+        if page.next_cursor.is_none() {
+            break;
+        }
+    }
+    Ok(0)
+}
+
+async fn change(client: &Client, id: SessionId, verb: Verb, wait: bool, out: Output) -> anyhow::Result<u8> {
+    let (path, goal) = match verb {
+        Verb::Start => ("start", Goal::Running),
+        Verb::Stop => ("stop", Goal::Stopped),
+    };
+    let session: Session = client.post(&format!("/sessions/{id}/{path}"), &()).await?;
+    if wait {
+        return watch::watch(client, id, session.last_seq, goal, Approve::Leave, out).await;
+    }
+    if out.json { out.value(&session)? } else { out.line(state(&session))? }
+    Ok(0)
+}
+
+async fn delete(client: &Client, id: SessionId, yes: bool, out: Output) -> anyhow::Result<u8> {
+    if !yes {
+        if !std::io::stdin().is_terminal() {
+            bail!("deleting takes the session's disk with it; say --yes");
+        }
+        let session: Session = client.get(&format!("/sessions/{id}")).await?;
+        out.text(&format!("Delete \"{}\" with its disk? This can't be undone. [y/N] ", short(&session.title, 60)))?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Ok(FAILED);
+        }
+    }
+    client.act(Method::DELETE, &format!("/sessions/{id}")).await?;
+    Ok(0)
+}
