@@ -7,9 +7,11 @@
 //! user A · call · output · user B · (now)      B was added to A's turn
 //! user A · call · output · answer · user B     B begins a turn
 //! user A · call · output · aborted · user B    B begins a turn
+//! user A · user B                              B begins a turn
 //! ```
 //!
-//! A turn that died of an error leaves the first shape too. Codex' ids tell the two apart: they are
+//! A turn that died of an error leaves the first shape too, and Codex leaves the last one when B was
+//! added while it heard the answer to A. Its ids tell: they are
 //! `UUIDv7`, and a message that is younger than the turn's id belongs to that turn.
 
 use std::sync::LazyLock;
@@ -95,14 +97,21 @@ impl Request {
             }
         }
         let in_turn = |entry: &Entry| matches!((entry, self.turn_began_ms), (Entry::User(_, Some(at)), Some(began)) if *at >= began);
-        match self.entries.iter().position(in_turn) {
-            Some(first) if start < first => (first, false),
-            Some(first) => (
-                start,
-                start > first && matches!(self.entries[start - 1], Entry::Assistant),
-            ),
-            None => (start, false),
+        let Some(first) = self.entries.iter().position(in_turn) else {
+            return (start, false);
+        };
+        if start < first {
+            return (first, false);
         }
+        // Codex drops an answer that is being written when something is added, so messages that
+        // stand side by side are one that began something and what was added to it.
+        while start > first && self.entries[start - 1].said().is_some() {
+            start -= 1;
+        }
+        (
+            start,
+            start > first && matches!(self.entries[start - 1], Entry::Assistant),
+        )
     }
 }
 
@@ -318,6 +327,25 @@ mod tests {
                 outputs: vec![],
                 added: vec!["b"],
                 earlier: vec!["a"]
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_added_to_an_answer_that_was_dropped_is_acknowledged() {
+        let entries = vec![Entry::User("a".into(), Some(10)), Entry::User("b".into(), Some(20))];
+        let request = Request {
+            entries,
+            turn_began_ms: Some(9),
+            ..Request::default()
+        };
+        assert_eq!(
+            request.turn(),
+            Turn {
+                prompt: "a",
+                outputs: vec![],
+                added: vec!["b"],
+                earlier: vec![]
             }
         );
     }

@@ -364,6 +364,10 @@ const REMARKS_BYTES: usize = 400;
 
 fn remarks(output: &str) -> &str {
     let head = &output[..floor_char_boundary(output, REMARKS_BYTES)];
+    // A script of code mode that failed printed nothing: what follows is why.
+    if head.starts_with("Script failed") {
+        return head;
+    }
     head.split_once("\nOutput:\n").map_or(head, |(remarks, _)| remarks)
 }
 
@@ -385,7 +389,7 @@ fn running(output: &str) -> Option<Running> {
 fn printed(output: &str) -> &str {
     CODEX_HEADER
         .find(output)
-        .map_or(output, |header| &output[header.end()..])
+        .map_or(output, |header| output[header.end()..].trim_start_matches('\n'))
 }
 
 fn limited(mut text: String, limit: usize) -> String {
@@ -452,13 +456,15 @@ mod tests {
 
     #[test]
     fn a_declined_command_is_not_repeated() {
-        let declined = ask(vec![
-            user("run 3 times: echo {{n}}"),
-            Entry::Call,
-            output("exec command rejected by user"),
-        ]);
-        assert!(declined.calls.is_empty());
-        assert!(declined.text.unwrap().contains("declined"));
+        for refusal in [
+            r#"exec_command failed: CreateProcess { message: "Rejected(\"rejected by user\")" }"#,
+            "Script failed\nWall time 0.0 seconds\nOutput:\n\nScript error:\nexec_command failed: CreateProcess { message: \"Rejected(\\\"rejected by user\\\")\" }",
+            "patch rejected by user",
+        ] {
+            let declined = ask(vec![user("run 3 times: echo {{n}}"), Entry::Call, output(refusal)]);
+            assert!(declined.calls.is_empty(), "{refusal}");
+            assert!(declined.text.unwrap().contains("declined"), "{refusal}");
+        }
         let printed = ask(vec![
             user("run: cat log"),
             Entry::Call,

@@ -99,6 +99,7 @@ async fn a_connection_carries_request_after_request() {
     let mut sandbox = sandbox(scripted().await).await;
     let mut sender = sandbox.model(HOST).await;
     for _ in 0..3 {
+        sender.ready().await.unwrap();
         let response = sender
             .send_request(post("/v1/responses", &message("say: hello")))
             .await
@@ -277,6 +278,7 @@ async fn another_provider_takes_over_between_two_requests() {
         404
     );
     sandbox.policy.send(policy(&[], None)).unwrap();
+    sender.ready().await.unwrap();
     let gone = sender
         .send_request(post("/v1/responses", &message("say: three")))
         .await
