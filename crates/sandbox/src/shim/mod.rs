@@ -4,7 +4,8 @@
 //! therefore starts itself again under a hidden subcommand; that process, with a single thread,
 //! builds the root file system in a mount namespace of its own, starts the container, and waits.
 //! It is not a part of the server: it has its own session, keeps no descriptor of the server's,
-//! and goes on when the server ends. A later server finds it by its state file.
+//! and goes on when the server ends. A later server finds it by its state file. (A systemd service
+//! needs `KillMode=process` for that: otherwise systemd ends everything in the service's cgroup.)
 //!
 //! ```text
 //! driver ──request.json──► shim: lock · namespaces · overlays · container ──► PID 1

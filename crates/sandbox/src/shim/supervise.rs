@@ -66,6 +66,8 @@ pub(super) fn run(dir: &Path, request: &StartRequest) -> Result<(), ShimError> {
 fn detach() -> io::Result<()> {
     // Fails when this is a group's leader already, which is just as well.
     let _ = nix::unistd::setsid();
+    // Otherwise it would be called `exe`, after the link that it was started by.
+    rustix::thread::set_name(c"mistle-shim")?;
     sys::leave_session_keyring()?;
     std::env::set_current_dir("/")?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
