@@ -207,6 +207,15 @@ impl Agent {
     }
 }
 
+impl Drop for Agent {
+    /// Without a shutdown, the runtime goes on and the next daemon finds it.
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
+        }
+    }
+}
+
 async fn read_plan(file: &Path) -> Option<Plan> {
     let text = tokio::fs::read(file).await.ok()?;
     serde_json::from_slice(&text)

@@ -132,7 +132,8 @@ fn config(plan: &Plan, workspaces: &Path) -> String {
             .map(|effort| format!("model_reasoning_effort = {}", quote(effort))),
     );
     lines.push(format!("sandbox_mode = {}", quote(SANDBOX_MODE)));
-    // Whatever would look for the outside world or open a question in the TUI is off.
+    // Whatever would look for the outside world or open a question in the TUI is off. So are
+    // endless retries: a model that can't be reached is a failed turn, which says so.
     lines.push(
         "\
 check_for_update_on_startup = false
@@ -164,6 +165,7 @@ plugin_sharing = false
 remote_plugin = false
 skill_search = false
 tool_suggest = false
+unbounded_connection_retries = false
 
 [shell_environment_policy]
 inherit = \"all\"
@@ -177,6 +179,9 @@ ignore_default_excludes = true
     lines.push("wire_api = \"responses\"".to_owned());
     lines.push(format!("env_key = {}", quote(KEY_VARIABLE)));
     lines.push("supports_websockets = false".to_owned());
+    // Each of Codex' five attempts at an answer makes so many more at the request; its default of
+    // four lets a person wait half a minute to read that the address is wrong.
+    lines.push("request_max_retries = 2".to_owned());
     for folder in untrusted(plan, workspaces) {
         lines.push(format!("\n[projects.{}]\ntrust_level = \"untrusted\"", quote(&folder)));
     }

@@ -1,0 +1,10 @@
+//! The agent of a sandbox, with the real Codex, a scripted model and real git.
+//!
+//! Codex' program is `MISTLE_CODEX`, or the one that `cargo xtask up` fetched.
+
+mod approvals;
+mod failures;
+mod recovery;
+mod repositories;
+mod turns;
+mod world;
