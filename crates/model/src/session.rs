@@ -242,8 +242,6 @@ impl Machine {
         match self.state {
             SessionState::Starting => self.operation != Some(Operation::Stop) && !self.sweep,
             SessionState::Running | SessionState::Disconnected => true,
-            // What the daemon still has to say while it ends is worth hearing.
-            SessionState::Stopping => self.sandbox == Sandbox::Up,
             _ => false,
         }
     }

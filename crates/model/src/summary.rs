@@ -24,17 +24,27 @@ pub fn apply(session: &mut Session, event: &AgentEvent, at: Timestamp) {
             session.models = models.iter().take(MAX_MODELS).map(short_model).collect();
         }
         AgentEvent::RuntimeExited { .. } => no_turn(session),
+        AgentEvent::ConversationLost { conversation_id, .. } => {
+            session.conversation_id.take_if(|id| id == conversation_id);
+        }
         AgentEvent::ConversationStarted { conversation } => {
             session.conversation_id.get_or_insert_with(|| conversation.id.clone());
         }
         AgentEvent::MessageDelivered { conversation_id, .. } => {
             session.conversation_id.get_or_insert_with(|| conversation_id.clone());
         }
-        AgentEvent::TurnStarted { turn_id, .. } => {
+        AgentEvent::TurnStarted {
+            conversation_id,
+            turn_id,
+        } if is_own(session, conversation_id) => {
             session.turn_id = Some(turn_id.clone());
             session.trouble = None;
         }
-        AgentEvent::TurnCompleted { outcome, .. } => {
+        AgentEvent::TurnCompleted {
+            conversation_id,
+            outcome,
+            ..
+        } if is_own(session, conversation_id) => {
             no_turn(session);
             session.trouble = match outcome {
                 TurnOutcome::Failed { message, code } => Some(turn_failed(code, message, at)),
@@ -69,8 +79,9 @@ pub fn apply(session: &mut Session, event: &AgentEvent, at: Timestamp) {
         AgentEvent::SetupProgress { .. }
         | AgentEvent::SetupFailed { .. }
         | AgentEvent::ConversationResumed { .. }
-        | AgentEvent::ConversationLost { .. }
         | AgentEvent::MessageRejected { .. }
+        | AgentEvent::TurnStarted { .. }
+        | AgentEvent::TurnCompleted { .. }
         | AgentEvent::ItemStarted { .. }
         | AgentEvent::ItemDelta { .. }
         | AgentEvent::UsageUpdated { .. }
@@ -112,6 +123,12 @@ pub fn hint(code: &str) -> Option<&'static str> {
         "usage_limit" => "The provider refuses more for now. Try again later or use another model.",
         _ => return None,
     })
+}
+
+/// Whether it is the conversation that messages go to. A runtime may have others, such as those of
+/// its helpers.
+fn is_own(session: &Session, conversation: &str) -> bool {
+    session.conversation_id.as_deref().is_none_or(|own| own == conversation)
 }
 
 fn turn_failed(code: &str, message: &str, at: Timestamp) -> Trouble {

@@ -2,19 +2,68 @@
 //!
 //! One driver task owns each session; this facade only reads the store and sends commands to the
 //! tasks.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `create` | checks a new session and writes it |
+//! | `driver` | the task that owns a session |
+//! | `link` | the sandbox's connections, and the reader of its journal |
+//! | `control` | the client of the daemon's API |
+//! | `record` | a change in the making |
+//! | `live` | streams for readers |
+//! | `plan` | what a sandbox is asked to be |
+//! | `egress` | its way out |
+//! | `trouble` | what is wrong, in words |
+//!
+//! A session at rest has no task until someone asks something of it. Terminals and commands go to
+//! the daemon directly: their bytes never wait behind a session's changes.
 
-use std::sync::Arc;
+mod control;
+mod create;
+mod driver;
+mod egress;
+mod link;
+mod live;
+mod plan;
+mod record;
+mod trouble;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use mistle_model::OpContext;
-use mistle_protocol::agent::{Approval, Conversation};
+use mistle_model::authorization::{self, Action, Denied, Ownership};
+use mistle_model::queue::{self, Queue};
+use mistle_model::{OpContext, session as machine};
+use mistle_protocol::agent::{AgentEvent, Approval, Conversation};
 use mistle_protocol::api::{MessagePatch, NewMessage, NewSession, NewTerminal, Page, SessionPatch};
-use mistle_protocol::control::{Answer, Exec, TerminalInfo};
+use mistle_protocol::control::{Answer, Exec, Interrupt, OpenTerminal, TerminalInfo};
 use mistle_protocol::egress::EgressRecord;
 use mistle_protocol::frame::Frame;
 use mistle_protocol::id::{MessageId, SessionId, TerminalId};
-use mistle_protocol::session::{LiveMessage, QueuedMessage, Session, SessionEvent};
+use mistle_protocol::session::{EventBody, LiveMessage, QueuedMessage, Session, SessionEvent, SessionState};
+use mistle_store::StoreError;
+use mistle_store::idempotency::Key;
+use mistle_store::sessions::SessionRow;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{broadcast, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::control::{Control, ControlError};
+use self::driver::{Command, Handle};
+use self::live::{MAX_BEHIND_ALL, Update};
+
+/// The longest title, in characters.
+const MAX_TITLE: usize = 200;
+/// The longest name of a model or a reasoning effort, in bytes.
+const MAX_NAME: usize = 128;
+/// The most conversations that are listed.
+const MAX_CONVERSATIONS: u32 = 500;
+/// The largest terminal, in columns or rows.
+const MAX_TERMINAL: u16 = 1000;
 
 /// Everything that sessions need from the rest of the server.
 pub struct Needs {
@@ -69,8 +118,7 @@ pub enum SessionError {
 /// The facade. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
-    #[expect(dead_code, reason = "skeleton")]
-    needs: Arc<Needs>,
+    shared: Arc<Shared>,
 }
 
 /// A terminal's output from some byte on.
@@ -83,92 +131,435 @@ pub struct Attached {
 
 type Result<T> = std::result::Result<T, SessionError>;
 
-#[expect(clippy::unused_async, clippy::unimplemented, unused_variables, missing_docs, reason = "skeleton")]
+/// What the driver tasks share.
+struct Shared {
+    needs: Needs,
+    /// The tasks that run.
+    handles: Mutex<HashMap<SessionId, Handle>>,
+    /// Every change of any session.
+    updates: broadcast::Sender<Arc<Update>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shared {
+    fn handles(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Handle>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, id: SessionId) {
+        self.handles().remove(&id);
+    }
+
+    /// The session's task, which takes it up if there is none.
+    fn handle(self: &Arc<Self>, row: SessionRow, entries: Vec<queue::Entry>, running: bool) -> Handle {
+        let id = row.session.id;
+        self.handles().entry(id).or_insert_with(|| driver::spawn(self, row, Queue::restore(entries), running)).clone()
+    }
+
+    /// Takes up a session that was just stored, and tells of it.
+    fn begin(self: &Arc<Self>, row: SessionRow, queue: Queue, events: Vec<SessionEvent>) -> Session {
+        let session = row.session.clone();
+        let update = Update {
+            organization_id: row.organization_id,
+            revision: row.revision,
+            session: session.clone(),
+            queue: Some(queue.messages()),
+            events,
+        };
+        self.handles().insert(session.id, driver::spawn(self, row, queue, false));
+        let _ = self.updates.send(Arc::new(update));
+        session
+    }
+
+    /// How many sessions have processes.
+    fn running(&self) -> usize {
+        let runs = |handle: &&Handle| {
+            let state = handle.view.borrow().state;
+            !record::is_at_rest(state) && state != SessionState::Deleted
+        };
+        self.handles().values().filter(runs).count()
+    }
+}
+
 impl Sessions {
     /// Takes up every session where the store left it.
     pub async fn open(needs: Needs) -> Result<Self> {
-        unimplemented!()
+        let shared = Arc::new(Shared {
+            needs,
+            handles: Mutex::default(),
+            updates: broadcast::channel(MAX_BEHIND_ALL).0,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let store = &shared.needs.store;
+        for (state, count) in store.count_sessions().await.map_err(internal)? {
+            driver::count_state(state, count as f64);
+        }
+        let sandboxes = shared.needs.driver.list().await.map_err(internal)?;
+        let running: HashSet<SessionId> = sandboxes.iter().filter(|info| info.running).map(|info| info.id).collect();
+        let unsettled = store.unsettled_sessions().await.map_err(internal)?;
+        let all: HashSet<SessionId> = unsettled.into_iter().chain(running.iter().copied()).collect();
+        for id in all {
+            let Some(row) = store.session(id).await.map_err(internal)? else {
+                // Perhaps another server's with the same data directory: not ours to end.
+                tracing::warn!(session = %id, "a sandbox runs that no session knows");
+                continue;
+            };
+            let entries = store.queue(id).await.map_err(internal)?;
+            shared.handle(row, entries, running.contains(&id));
+        }
+        Ok(Self { shared })
     }
+
+    /// Creates a session and begins to start it. Answers as soon as it is stored.
     pub async fn create(&self, ctx: &OpContext, new: NewSession, idempotency_key: Option<&str>) -> Result<Session> {
-        unimplemented!()
+        let key = key(ctx, "session.create", idempotency_key, &new);
+        create::create(&self.shared, ctx, new, key).await
     }
+
+    /// The organization's sessions, newest first.
     pub async fn list(&self, ctx: &OpContext, cursor: Option<&str>, limit: u32) -> Result<Page<Session>> {
-        unimplemented!()
+        let before = parse_cursor(cursor)?;
+        let data = self.shared.needs.store.sessions(ctx.organization_id, before, limit).await.map_err(internal)?;
+        let full = data.len() as u64 >= u64::from(limit);
+        let next_cursor = data.last().filter(|_| full).map(|session| session.id.to_string());
+        Ok(Page { data, next_cursor })
     }
+
+    /// A session.
     pub async fn get(&self, ctx: &OpContext, id: SessionId) -> Result<Session> {
-        unimplemented!()
+        Ok(self.row(ctx, id, Action::ReadSession).await?.session)
     }
+
+    /// Changes a session's title.
     pub async fn patch(&self, ctx: &OpContext, id: SessionId, patch: SessionPatch) -> Result<Session> {
-        unimplemented!()
+        let row = self.row(ctx, id, Action::UseSession).await?;
+        let Some(title) = patch.title else { return Ok(row.session) };
+        let title = create::title(&title)?;
+        self.command(row, |reply| Command::Rename(title, reply)).await
     }
+
     /// Begins to start it and answers at once; starting one that starts or runs is fine.
     pub async fn start(&self, ctx: &OpContext, id: SessionId) -> Result<Session> {
-        unimplemented!()
+        let row = self.row(ctx, id, Action::UseSession).await?;
+        if record::is_at_rest(row.session.state) {
+            create::check_room(&self.shared)?;
+        }
+        self.command(row, |reply| Command::Request(machine::Request::Start, reply)).await
     }
+
     /// Begins to stop it and answers at once; stopping one that stops or is stopped is fine.
     pub async fn stop(&self, ctx: &OpContext, id: SessionId) -> Result<Session> {
-        unimplemented!()
+        let row = self.row(ctx, id, Action::UseSession).await?;
+        self.command(row, |reply| Command::Request(machine::Request::Stop, reply)).await
     }
-    /// Deletes it with its disk.
+
+    /// Deletes it with its disk. Answers as soon as the wish is stored; nobody sees the session any
+    /// more, and its sandbox goes in the background.
     pub async fn delete(&self, ctx: &OpContext, id: SessionId) -> Result<()> {
-        unimplemented!()
+        let row = self.row(ctx, id, Action::DeleteSession).await?;
+        self.command(row, |reply| Command::Request(machine::Request::Delete, reply)).await.map(drop)
     }
+
+    /// Interrupts the running turn. Nothing running is fine.
     pub async fn interrupt(&self, ctx: &OpContext, id: SessionId) -> Result<()> {
-        unimplemented!()
+        let (row, control) = self.control(ctx, id).await?;
+        Ok(control.interrupt(&Interrupt { conversation_id: row.session.conversation_id }).await?)
     }
-    /// Stored events after a sequence number, oldest first.
+
+    /// Stored events after a sequence number, oldest first. The cursor is the last sequence number.
     pub async fn events(&self, ctx: &OpContext, id: SessionId, after: u64, limit: u32) -> Result<Page<SessionEvent>> {
-        unimplemented!()
+        let row = self.row(ctx, id, Action::ReadSession).await?;
+        let data = self.shared.needs.store.events(id, after, limit).await.map_err(internal)?;
+        let more = data.last().map(|event| event.seq).filter(|seq| *seq < row.session.last_seq);
+        Ok(Page { data, next_cursor: more.map(|seq| seq.to_string()) })
     }
+
     /// Session, queue, stored events after a sequence number, `CaughtUp`, then live.
     pub async fn live(&self, ctx: &OpContext, id: SessionId, after: u64) -> Result<BoxStream<'static, LiveMessage>> {
-        unimplemented!()
+        let row = self.row(ctx, id, Action::ReadSession).await?;
+        let updates = self.handle(row).await?.updates.subscribe();
+        Ok(live::of_session(self.shared.needs.store.clone(), id, after, updates))
     }
-    /// Every change of any session that the actor may see.
+
+    #[expect(clippy::unused_async, reason = "a facade of one kind")]
+    /// Every session that the actor may see, then every change of one.
     pub async fn live_all(&self, ctx: &OpContext) -> Result<BoxStream<'static, LiveMessage>> {
-        unimplemented!()
+        let updates = self.shared.updates.subscribe();
+        Ok(live::of_organization(self.shared.needs.store.clone(), ctx.organization_id, updates))
     }
+
+    /// The session's conversations, oldest first.
     pub async fn conversations(&self, ctx: &OpContext, id: SessionId) -> Result<Vec<Conversation>> {
-        unimplemented!()
+        self.row(ctx, id, Action::ReadSession).await?;
+        let store = &self.shared.needs.store;
+        let events = store.events_of_type(id, "conversation.started", MAX_CONVERSATIONS).await.map_err(internal)?;
+        let conversation = |event: SessionEvent| match event.event {
+            EventBody::Agent(AgentEvent::ConversationStarted { conversation }) => Some(conversation),
+            _ => None,
+        };
+        Ok(events.into_iter().filter_map(conversation).collect())
     }
+
+    /// The messages that wait, oldest first.
     pub async fn queue(&self, ctx: &OpContext, id: SessionId) -> Result<Vec<QueuedMessage>> {
-        unimplemented!()
+        self.row(ctx, id, Action::ReadSession).await?;
+        let entries = self.shared.needs.store.queue(id).await.map_err(internal)?;
+        Ok(entries.into_iter().map(|entry| entry.message).collect())
     }
-    pub async fn send(&self, ctx: &OpContext, id: SessionId, new: NewMessage, idempotency_key: Option<&str>) -> Result<QueuedMessage> {
-        unimplemented!()
+
+    /// Queues a message. It is stored when this answers, and delivered when its turn comes; a
+    /// session that is stopped keeps it until it is started.
+    pub async fn send(
+        &self,
+        ctx: &OpContext,
+        id: SessionId,
+        new: NewMessage,
+        idempotency_key: Option<&str>,
+    ) -> Result<QueuedMessage> {
+        let row = self.row(ctx, id, Action::UseSession).await?;
+        let key = key(ctx, &format!("message.send {id}"), idempotency_key, &new);
+        create::check_name("model-invalid", "/model", new.model.as_deref())?;
+        create::check_name("effort-invalid", "/effort", new.effort.as_deref())?;
+        let message = queue::compose(new.text, new.delivery, new.model, new.effort, jiff::Timestamp::now());
+        self.command(row, |reply| Command::Send { message, key, reply }).await
     }
-    pub async fn patch_message(&self, ctx: &OpContext, id: SessionId, message: MessageId, patch: MessagePatch) -> Result<QueuedMessage> {
-        unimplemented!()
+
+    /// Changes a message that waits.
+    pub async fn patch_message(
+        &self,
+        ctx: &OpContext,
+        id: SessionId,
+        message: MessageId,
+        patch: MessagePatch,
+    ) -> Result<QueuedMessage> {
+        let row = self.row(ctx, id, Action::UseSession).await?;
+        self.command(row, |reply| Command::EditMessage { id: message, patch, reply }).await
     }
+
+    /// Takes a message that waits out of the queue.
     pub async fn remove_message(&self, ctx: &OpContext, id: SessionId, message: MessageId) -> Result<()> {
-        unimplemented!()
+        let row = self.row(ctx, id, Action::UseSession).await?;
+        self.command(row, |reply| Command::RemoveMessage(message, reply)).await
     }
+
+    /// The approvals that wait.
     pub async fn approvals(&self, ctx: &OpContext, id: SessionId) -> Result<Vec<Approval>> {
-        unimplemented!()
+        Ok(self.row(ctx, id, Action::ReadSession).await?.session.approvals)
     }
+
+    /// Answers an approval. The first answer counts.
     pub async fn answer(&self, ctx: &OpContext, id: SessionId, approval: &str, answer: Answer) -> Result<()> {
-        unimplemented!()
+        let answered = || SessionError::Conflict {
+            kind: "approval-answered",
+            message: "The approval was answered already, or the agent withdrew it.".to_owned(),
+        };
+        if answer.message.as_ref().is_some_and(|message| message.len() > mistle_protocol::api::MAX_MESSAGE_BYTES) {
+            return Err(denied_length("/message"));
+        }
+        let (row, control) = self.control(ctx, id).await?;
+        match control.answer(approval, &answer).await {
+            Ok(()) => Ok(()),
+            Err(ControlError::Problem { status, .. }) if status == http::StatusCode::CONFLICT => Err(answered()),
+            Err(ControlError::Problem { status, .. }) if status == http::StatusCode::NOT_FOUND => {
+                let waits = row.session.approvals.iter().any(|known| known.id == approval);
+                Err(if waits { answered() } else { SessionError::NotFound { what: "approval" } })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
+
+    /// The sandbox's terminals.
     pub async fn terminals(&self, ctx: &OpContext, id: SessionId) -> Result<Vec<TerminalInfo>> {
-        unimplemented!()
+        Ok(self.control(ctx, id).await?.1.terminals().await?)
     }
+
+    /// Opens a terminal with a login shell.
     pub async fn open_terminal(&self, ctx: &OpContext, id: SessionId, new: NewTerminal) -> Result<TerminalInfo> {
-        unimplemented!()
+        for (pointer, size) in [("/cols", new.cols), ("/rows", new.rows)] {
+            if !(1..=MAX_TERMINAL).contains(&size) {
+                let message = format!("A terminal has 1 to {MAX_TERMINAL} columns and rows.");
+                return Err(SessionError::Invalid { kind: "terminal-size", pointer, message });
+            }
+        }
+        let (_, control) = self.control(ctx, id).await?;
+        let open = OpenTerminal { id: TerminalId::new(), cols: new.cols, rows: new.rows, cwd: None, argv: None };
+        Ok(control.open_terminal(&open).await?)
     }
+
     /// `input`: frames of kind data (keys) and control (`TerminalSize`).
-    pub async fn attach(&self, ctx: &OpContext, id: SessionId, terminal: TerminalId, offset: u64, input: BoxStream<'static, Frame>) -> Result<Attached> {
-        unimplemented!()
+    pub async fn attach(
+        &self,
+        ctx: &OpContext,
+        id: SessionId,
+        terminal: TerminalId,
+        offset: u64,
+        input: BoxStream<'static, Frame>,
+    ) -> Result<Attached> {
+        let (_, control) = self.control(ctx, id).await?;
+        let (offset, output) = control.attach(terminal, offset, input).await.map_err(of_terminal)?;
+        Ok(Attached { offset, output: output.map(|frame| Ok(frame?)).boxed() })
     }
+
+    /// Ends a terminal.
     pub async fn close_terminal(&self, ctx: &OpContext, id: SessionId, terminal: TerminalId) -> Result<()> {
-        unimplemented!()
+        let (_, control) = self.control(ctx, id).await?;
+        control.close_terminal(terminal).await.map_err(of_terminal)
     }
+
     /// Output frames, the last of kind exit.
-    pub async fn exec(&self, ctx: &OpContext, id: SessionId, exec: Exec, stdin: BoxStream<'static, Bytes>) -> Result<BoxStream<'static, Result<Frame>>> {
-        unimplemented!()
+    pub async fn exec(
+        &self,
+        ctx: &OpContext,
+        id: SessionId,
+        exec: Exec,
+        stdin: BoxStream<'static, Bytes>,
+    ) -> Result<BoxStream<'static, Result<Frame>>> {
+        let (_, control) = self.control(ctx, id).await?;
+        let output = control.exec(&exec, stdin).await?;
+        Ok(output.map(|frame| Ok(frame?)).boxed())
     }
-    pub async fn egress(&self, ctx: &OpContext, id: SessionId, cursor: Option<&str>, limit: u32) -> Result<Page<EgressRecord>> {
-        unimplemented!()
+
+    /// The sandbox's outgoing connections, newest first.
+    pub async fn egress(
+        &self,
+        ctx: &OpContext,
+        id: SessionId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<EgressRecord>> {
+        self.row(ctx, id, Action::ReadSession).await?;
+        let data = self.shared.needs.store.egress(id, parse_cursor(cursor)?, limit).await.map_err(internal)?;
+        let full = data.len() as u64 >= u64::from(limit);
+        let next_cursor = data.last().filter(|_| full).map(|record| record.id.to_string());
+        Ok(Page { data, next_cursor })
     }
+
     /// Lets every driver task finish what it is storing. Sandboxes keep running.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.needs.egress.shutdown().await;
+        self.shared.tasks.wait().await;
+    }
+
+    /// A session that the actor may do this to.
+    async fn row(&self, ctx: &OpContext, id: SessionId, action: Action) -> Result<SessionRow> {
+        let row = self.shared.needs.store.session(id).await.map_err(internal)?;
+        let row = row.filter(|row| row.session.state != SessionState::Deleted);
+        let row = row.ok_or(SessionError::NotFound { what: "session" })?;
+        let thing = Ownership { organization_id: row.organization_id, created_by: row.created_by };
+        match authorization::authorize(ctx, action, thing) {
+            Ok(()) => Ok(row),
+            Err(Denied::Invisible) => Err(SessionError::NotFound { what: "session" }),
+            Err(Denied::Role(role)) => {
+                let message = format!("Only the session's maker or someone with the role {role:?} may do this.");
+                Err(SessionError::Conflict { kind: "role-needed", message })
+            }
+        }
+    }
+
+    async fn handle(&self, row: SessionRow) -> Result<Handle> {
+        let running = self.shared.handles().get(&row.session.id).cloned();
+        if let Some(handle) = running {
+            return Ok(handle);
+        }
+        // At rest, or it would have a task; so nobody else changes it meanwhile.
+        let entries = self.shared.needs.store.queue(row.session.id).await.map_err(internal)?;
+        Ok(self.shared.handle(row, entries, false))
+    }
+
+    async fn command<T>(
+        &self,
+        row: SessionRow,
+        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
+        let handle = self.handle(row).await?;
+        let (reply, answer) = oneshot::channel();
+        let ending = || SessionError::Unavailable { message: "The server is ending. Try again in a moment.".to_owned() };
+        handle.commands.send(command(reply)).await.map_err(|_| ending())?;
+        answer.await.map_err(|_| ending())?
+    }
+
+    /// The daemon of a session that the actor may use.
+    async fn control(&self, ctx: &OpContext, id: SessionId) -> Result<(SessionRow, Control)> {
+        let row = self.row(ctx, id, Action::UseSession).await?;
+        let control = self.shared.handles().get(&id).and_then(|handle| handle.view.borrow().control.clone());
+        if let Some(control) = control {
+            return Ok((row, control));
+        }
+        Err(match row.session.state {
+            SessionState::Created | SessionState::Stopped | SessionState::Failed => SessionError::Conflict {
+                kind: "session-stopped",
+                message: "The session is not running. Start it first.".to_owned(),
+            },
+            SessionState::Stopping | SessionState::Deleted => SessionError::Conflict {
+                kind: "session-stopping",
+                message: "The session is stopping. Start it when it has stopped.".to_owned(),
+            },
+            SessionState::Starting => {
+                SessionError::Unavailable { message: "The sandbox is starting. Try again in a moment.".to_owned() }
+            }
+            SessionState::Running | SessionState::Disconnected => SessionError::Unavailable {
+                message: "The sandbox does not answer. Mistle connects again by itself; try again then.".to_owned(),
+            },
+        })
+    }
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("tasks", &self.shared.tasks.len()).finish_non_exhaustive()
+    }
+}
+
+fn of_terminal(error: ControlError) -> SessionError {
+    match error {
+        ControlError::Problem { status, .. } if status == http::StatusCode::NOT_FOUND => {
+            SessionError::NotFound { what: "terminal" }
+        }
+        error => error.into(),
+    }
+}
+
+fn internal(error: impl std::error::Error + Send + Sync + 'static) -> SessionError {
+    SessionError::Internal(Box::new(error))
+}
+
+fn of_store(error: StoreError) -> SessionError {
+    match error {
+        StoreError::KeyReused => key_reused(),
+        error => internal(error),
+    }
+}
+
+fn key_reused() -> SessionError {
+    SessionError::Conflict {
+        kind: "idempotency-key-reused",
+        message: "This Idempotency-Key was used for another request. Use a new one.".to_owned(),
+    }
+}
+
+fn denied_length(pointer: &'static str) -> SessionError {
+    SessionError::Invalid { kind: "message-too-long", pointer, message: queue::Denied::TooLong.to_string() }
+}
+
+fn parse_cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>> {
+    cursor.map(str::parse).transpose().map_err(|_| SessionError::Invalid {
+        kind: "cursor-invalid",
+        pointer: "",
+        message: "This cursor is not from this list. Begin again without one.".to_owned(),
+    })
+}
+
+/// A request under the client's key, with the digest that tells it from another.
+fn key(ctx: &OpContext, operation: &str, name: Option<&str>, request: &impl serde::Serialize) -> Option<Key> {
+    let request = serde_json::to_vec(request).ok()?;
+    Some(Key {
+        organization_id: ctx.organization_id,
+        operation: operation.to_owned(),
+        name: name?.to_owned(),
+        fingerprint: format!("{:x}", Sha256::digest(request)),
+    })
 }
