@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A turn that died of an error leaves the first shape too, and Codex leaves the last one when B was
-//! added while it heard the answer to A. Its ids tell: they are
-//! `UUIDv7`, and a message that is younger than the turn's id belongs to that turn.
+//! added while it heard the answer to A. Its ids tell which it is: they are `UUIDv7`, and a message
+//! that is younger than the turn's id belongs to that turn.
 
 use std::sync::LazyLock;
 
