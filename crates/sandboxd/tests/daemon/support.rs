@@ -245,7 +245,7 @@ impl Control {
     /// What a command says, and how it ends.
     pub(crate) async fn output_of(&self, argv: &[&str]) -> (String, i32) {
         let mut streams = self.exec(argv).await;
-        streams.send(Kind::Eof, "").await;
+        streams.input = None;
         let output = streams.rest().await;
         (
             String::from_utf8(output.data).unwrap(),

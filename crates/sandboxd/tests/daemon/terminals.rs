@@ -84,7 +84,7 @@ async fn a_viewer_comes_back_by_offset_and_loses_or_doubles_nothing() {
         offset += frame.len() as u64;
         seen.push_str(&frame);
     }
-    let expected: String = (0..LINES).map(|line| format!("line {line}\r\n")).collect();
+    let expected = lines(0..LINES, |line| format!("line {line}"));
     assert!(seen == expected, "{} bytes instead of {}", seen.len(), expected.len());
 }
 
@@ -166,12 +166,12 @@ async fn a_signal_is_told_as_128_and_its_number() {
 async fn output_beyond_the_ring_is_gone_and_the_rest_is_exact() {
     let daemon = Daemon::start();
     let control = daemon.connect().await;
-    let id = control.open(&["/bin/sh", "-c", "seq -w 1 500000"]).await.id;
+    let id = control.open(&["/bin/sh", "-c", "seq -w 1 500000 | cat"]).await.id;
     let end = wait_for_exit(&control, id).await.offset;
     assert_eq!(end, 500_000 * 8);
     let mut late = control.attach(id, 5).await;
     assert_eq!(late.offset, end - 2 * 1024 * 1024);
-    let expected: String = (1..=500_000).map(|line| format!("{line:06}\r\n")).collect();
+    let expected = lines(1..500_001, |line| format!("{line:06}"));
     let kept = late.rest().await;
     assert!(
         kept.data == expected.as_bytes()[late.offset as usize..],
@@ -225,7 +225,7 @@ async fn a_viewer_that_is_overtaken_is_told_where_it_goes_on() {
     let daemon = Daemon::start();
     let control = daemon.connect().await;
     let id = control
-        .open(&["/bin/sh", "-c", "read go; seq -w 1 2000000; echo the end"])
+        .open(&["/bin/sh", "-c", "read go; seq -w 1 2000000 | cat; echo the end"])
         .await
         .id;
     let mut slow = control.attach(id, 0).await;
@@ -246,7 +246,7 @@ async fn a_viewer_that_is_overtaken_is_told_where_it_goes_on() {
 async fn a_sleeping_viewer_does_not_stop_a_program() {
     let daemon = Daemon::start();
     let control = daemon.connect().await;
-    let id = control.open(&["/bin/sh", "-c", "seq -w 1 2000000"]).await.id;
+    let id = control.open(&["/bin/sh", "-c", "seq -w 1 2000000 | cat"]).await.id;
     let _asleep = control.attach(id, 0).await;
     assert_eq!(wait_for_exit(&control, id).await.exit_code, Some(0));
 }
@@ -438,6 +438,16 @@ async fn a_broken_frame_ends_the_input_alone() {
     sound.until("ready\r\n").await;
     sound.type_in("still here\n").await;
     sound.until("still here\r\n").await;
+}
+
+/// Lines as a terminal shows them.
+fn lines(numbers: std::ops::Range<usize>, line: impl Fn(usize) -> String) -> String {
+    let mut all = String::new();
+    for number in numbers {
+        all.push_str(&line(number));
+        all.push_str("\r\n");
+    }
+    all
 }
 
 async fn wait_for_exit(control: &Control, id: TerminalId) -> TerminalInfo {
