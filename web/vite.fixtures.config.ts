@@ -6,5 +6,5 @@ export default defineConfig({
   root: "dev",
   publicDir: "../public",
   plugins: [react()],
-  server: { port: 5199, strictPort: true, host: "127.0.0.1" },
+  server: { port: 5199, strictPort: true, host: "127.0.0.1", fs: { allow: [".."] } },
 });

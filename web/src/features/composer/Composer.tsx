@@ -11,7 +11,7 @@ import {
 import type { Delivery, Session, Usage } from "../../api/types";
 import { isOverlayOpen, useCommands } from "../../keys/registry";
 import type { SessionChannel } from "../../live/channel";
-import { Button, IconButton } from "../../ui/Button";
+import { Button } from "../../ui/Button";
 import { readStored, useStored, writeStored } from "../../ui/storage";
 import { Tip } from "../../ui/Tip";
 import { useSessionActions } from "../session/actions";
@@ -59,7 +59,7 @@ function Context({ usage }: { usage: Usage | null }) {
       text={`${usage.context_tokens.toLocaleString()} of ${usage.context_window.toLocaleString()} tokens fit into the model's context`}
     >
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: its tooltip must be reachable by keyboard */}
-      <span className={percent >= 90 ? "context full" : "context"} tabIndex={0}>
+      <span className={percent >= 90 ? "composer-context full" : "composer-context"} tabIndex={0}>
         {percent} % context
       </span>
     </Tip>
@@ -242,9 +242,14 @@ export function Composer({ session, channel, usage, history, ref }: ComposerProp
         <span className="spacer" />
         <span className="composer-hint">{mode.working ? canSend && "↵ steers · ⇥ queues" : mode.hint}</span>
         {mode.working && (
-          <IconButton label="Interrupt" keys="escape" onClick={interrupt}>
-            <Square size={14} fill="currentColor" />
-          </IconButton>
+          <Button
+            look="ghost"
+            keys="escape"
+            icon={<Square size={12} fill="currentColor" />}
+            onClick={interrupt}
+          >
+            Interrupt
+          </Button>
         )}
         {mode.working && canSend && (
           <Button onClick={() => send("queue")} aria-keyshortcuts="Tab">

@@ -22,8 +22,8 @@ const MAX_BYTES = 1024 * 1024;
 const CHECK_AFTER_MS = 350;
 
 const POLICIES: Record<ProfileSummary["profile"]["approval_policy"], string> = {
-  ask_every_time: "asks before every command and edit",
-  ask_when_risky: "asks when something is risky",
+  ask_every_time: "asks every time",
+  ask_when_risky: "asks when risky",
   autonomous: "never asks",
 };
 
@@ -90,7 +90,7 @@ function ProfileField({
       <p id="profile-note" className={error || current.unavailable ? "field-error" : "field-hint"}>
         {error ??
           current.unavailable ??
-          `${runtimeName(profile.runtime)}, ${POLICIES[profile.approval_policy]}`}
+          `${runtimeName(profile.runtime)} · ${POLICIES[profile.approval_policy]}`}
       </p>
     </div>
   );

@@ -1,0 +1,4 @@
+import { install } from "./backend";
+
+install();
+void import("../src/app/main");
