@@ -156,6 +156,8 @@ fn copy(ring: &VecDeque<u8>, from: usize, to: usize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Bytes that tell their own offset.
@@ -252,6 +254,67 @@ mod tests {
         assert!(!output.wants_more());
         output.detach(asleep);
         assert!(output.wants_more());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(usize),
+        Attach(u64),
+        Take(usize),
+        Leave(usize),
+        GiveUp,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0..RING / 2).prop_map(Step::Append),
+            1 => any::<u32>().prop_map(|offset| Step::Attach(u64::from(offset))),
+            8 => (0..4_usize).prop_map(Step::Take),
+            1 => (0..4_usize).prop_map(Step::Leave),
+            1 => Just(Step::GiveUp),
+        ];
+        proptest::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever happens in whatever order, each viewer gets the bytes of its offsets, and the
+        /// only gaps are those that it is told.
+        #[test]
+        fn no_byte_is_lost_or_doubled_untold(steps in steps()) {
+            let mut output = Output::default();
+            let mut viewers: Vec<(ViewerId, u64)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Append(length) => output.append(&numbered(output.end()..output.end() + length as u64)),
+                    Step::Attach(offset) => viewers.extend(output.attach(offset)),
+                    Step::Take(index) => if let Some((id, at)) = viewers.get_mut(index) {
+                        match output.take(*id) {
+                            Take::Data(bytes) => {
+                                prop_assert!(!bytes.is_empty());
+                                let end = *at + bytes.len() as u64;
+                                prop_assert!(bytes == numbered(*at..end));
+                                *at = end;
+                            }
+                            Take::Skipped(to) => {
+                                prop_assert!(to > *at && to <= output.end());
+                                *at = to;
+                            }
+                            Take::UpToDate => prop_assert_eq!(*at, output.end()),
+                        }
+                    },
+                    Step::Leave(index) => if index < viewers.len() {
+                        output.detach(viewers.swap_remove(index).0);
+                    },
+                    Step::GiveUp => {
+                        output.give_up();
+                        prop_assert!(output.wants_more());
+                    }
+                }
+                prop_assert!(output.ring.len() <= RING);
+            }
+        }
     }
 
     #[test]
