@@ -72,7 +72,9 @@ async fn is_good(store: &Store, token: &SecretString) -> Result<bool, StoreError
 async fn make(store: &Store) -> Result<SecretString, StoreError> {
     let ctx = context(&login::owner(store).await?);
     let token = secret::generate(TOKEN_PREFIX);
-    store.add_token(&ctx, TOKEN_NAME, &secret::hash_of(&token), Timestamp::now()).await?;
+    store
+        .add_token(&ctx, TOKEN_NAME, &secret::hash_of(&token), Timestamp::now())
+        .await?;
     Ok(token)
 }
 
@@ -84,5 +86,8 @@ fn write(data_dir: &Path, name: &str, text: &str) -> Result<(), CredentialsError
         writeln!(file, "{text}")?;
         file.persist(&path).map(drop).map_err(std::io::Error::from)
     };
-    written().map_err(|source| CredentialsError::Write { path: path.clone(), source })
+    written().map_err(|source| CredentialsError::Write {
+        path: path.clone(),
+        source,
+    })
 }

@@ -51,9 +51,14 @@ pub fn prepare(folder: &Path) -> Result<(), DemoError> {
         let path = path.to_owned();
         move |source| DemoError::Write { path, source }
     };
-    let work = tempfile::Builder::new().prefix(".demo-").tempdir_in(parent).map_err(at(parent))?;
+    let work = tempfile::Builder::new()
+        .prefix(".demo-")
+        .tempdir_in(parent)
+        .map_err(at(parent))?;
     for name in Files::iter() {
-        let (Some(file), path) = (Files::get(&name), work.path().join(&*name)) else { continue };
+        let (Some(file), path) = (Files::get(&name), work.path().join(&*name)) else {
+            continue;
+        };
         let above = path.parent().unwrap_or(parent);
         std::fs::create_dir_all(above).map_err(at(above))?;
         std::fs::write(&path, file.data).map_err(at(&path))?;
@@ -93,7 +98,10 @@ fn git(folder: &Path, arguments: &[&str]) -> Result<(), DemoError> {
         return Ok(());
     }
     let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(DemoError::Git { arguments: arguments.join(" "), message })
+    Err(DemoError::Git {
+        arguments: arguments.join(" "),
+        message,
+    })
 }
 
 #[cfg(test)]
@@ -101,7 +109,11 @@ mod tests {
     use super::*;
 
     fn head(folder: &Path) -> String {
-        let output = Command::new("git").args(["log", "--format=%H %an %s"]).current_dir(folder).output().unwrap();
+        let output = Command::new("git")
+            .args(["log", "--format=%H %an %s"])
+            .current_dir(folder)
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -114,7 +126,11 @@ mod tests {
         assert!(head(&one).ends_with(" Mistle Start the project\n"), "{}", head(&one));
         assert_eq!(head(&one).lines().count(), 1);
         assert_eq!(head(&one), head(&two));
-        let status = Command::new("git").args(["status", "--porcelain"]).current_dir(&one).output().unwrap();
+        let status = Command::new("git")
+            .args(["status", "--porcelain"])
+            .current_dir(&one)
+            .output()
+            .unwrap();
         assert_eq!(String::from_utf8_lossy(&status.stdout), "");
     }
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use mistle_sandbox::embedded;
 use mistle_sandbox::IsolationReport;
+use mistle_sandbox::embedded;
 use mistle_store::Store;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -56,11 +56,21 @@ impl Findings {
 }
 
 fn ok(name: impl Into<String>, detail: impl Into<String>) -> Check {
-    Check { name: name.into(), status: Status::Ok, detail: detail.into(), advice: None }
+    Check {
+        name: name.into(),
+        status: Status::Ok,
+        detail: detail.into(),
+        advice: None,
+    }
 }
 
 fn bad(status: Status, name: impl Into<String>, detail: impl Into<String>, advice: impl Into<String>) -> Check {
-    Check { name: name.into(), status, detail: detail.into(), advice: Some(advice.into()) }
+    Check {
+        name: name.into(),
+        status,
+        detail: detail.into(),
+        advice: Some(advice.into()),
+    }
 }
 
 /// Looks at everything.
@@ -98,22 +108,40 @@ pub async fn examine(config: &Config) -> Findings {
     for profile in profiles::summaries(config) {
         let label = format!("profile {}", profile.profile.name);
         checks.push(match profile.unavailable {
-            None => ok(label, format!("{} with {}", profile.profile.runtime, profile.provider_label)),
+            None => ok(
+                label,
+                format!("{} with {}", profile.profile.runtime, profile.provider_label),
+            ),
             Some(why) => bad(Status::Fail, label, why, "See the runtime above."),
         });
     }
     checks.push(if web::is_built() {
         ok("page", "built in")
     } else {
-        bad(Status::Warn, "page", "this program was built without its page", "Run `cargo xtask web`, then build again.")
+        bad(
+            Status::Warn,
+            "page",
+            "this program was built without its page",
+            "Run `cargo xtask web`, then build again.",
+        )
     });
-    Findings { configuration: config.shown(), isolation, checks }
+    Findings {
+        configuration: config.shown(),
+        isolation,
+        checks,
+    }
 }
 
 fn configuration(config: &Config) -> Check {
     match &config.file {
         Some(file) => ok("configuration", file.display().to_string()),
-        None => ok("configuration", format!("defaults; the first start writes {}", config.data_dir.join(crate::config::FILE_NAME).display())),
+        None => ok(
+            "configuration",
+            format!(
+                "defaults; the first start writes {}",
+                config.data_dir.join(crate::config::FILE_NAME).display()
+            ),
+        ),
     }
 }
 
@@ -125,7 +153,12 @@ fn data_directory(data_dir: &Path) -> Check {
     }
     match tempfile::NamedTempFile::new_in(data_dir) {
         Ok(_) => ok(name, shown),
-        Err(error) => bad(Status::Fail, name, format!("{shown} can't be written: {error}"), "Make it writable, or set --data-dir."),
+        Err(error) => bad(
+            Status::Fail,
+            name,
+            format!("{shown} can't be written: {error}"),
+            "Make it writable, or set --data-dir.",
+        ),
     }
 }
 
@@ -152,7 +185,12 @@ async fn isolation(config: &Config, checks: &mut Vec<Check>) -> Option<Isolation
     let report = match embedded::probe(&server::embedded(config)).await {
         Ok(report) => report,
         Err(error) => {
-            checks.push(bad(Status::Fail, "isolation", chain(&error), "No sandbox is started until this is solved."));
+            checks.push(bad(
+                Status::Fail,
+                "isolation",
+                chain(&error),
+                "No sandbox is started until this is solved.",
+            ));
             return None;
         }
     };
@@ -167,7 +205,12 @@ async fn isolation(config: &Config, checks: &mut Vec<Check>) -> Option<Isolation
         let name = format!("limit: {}", controller.name);
         checks.push(match controller.version {
             Some(version) => ok(name, format!("cgroup v{version}")),
-            None => bad(Status::Fail, name, "no such cgroup controller", "Enable it in the kernel and mount its hierarchy below /sys/fs/cgroup."),
+            None => bad(
+                Status::Fail,
+                name,
+                "no such cgroup controller",
+                "Enable it in the kernel and mount its hierarchy below /sys/fs/cgroup.",
+            ),
         });
     }
     Some(report)
@@ -178,11 +221,22 @@ fn daemon(path: &Path) -> Check {
     let shown = path.display().to_string();
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 => ok("daemon", shown),
-        Ok(_) => bad(Status::Fail, "daemon", format!("{shown} is not a program"), "Set `sandboxd` in the configuration."),
-        Err(error) => bad(Status::Fail, "daemon", format!("{shown}: {error}"), "Put mistle-sandboxd beside mistle, or set `sandboxd` in the configuration."),
+        Ok(_) => bad(
+            Status::Fail,
+            "daemon",
+            format!("{shown} is not a program"),
+            "Set `sandboxd` in the configuration.",
+        ),
+        Err(error) => bad(
+            Status::Fail,
+            "daemon",
+            format!("{shown}: {error}"),
+            "Put mistle-sandboxd beside mistle, or set `sandboxd` in the configuration.",
+        ),
     }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source()).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -55,17 +55,23 @@ impl ScriptedModels {
                 continue;
             }
             let scenarios = match &provider.scenarios {
-                Some(folder) => Scenarios::load(folder)
-                    .map_err(|source| ModelError::Scenarios { provider: name.clone(), source })?,
+                Some(folder) => Scenarios::load(folder).map_err(|source| ModelError::Scenarios {
+                    provider: name.clone(),
+                    source,
+                })?,
                 None => Scenarios::builtin(),
             };
-            let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(ModelError::Listen)?;
+            let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+                .await
+                .map_err(ModelError::Listen)?;
             let address = listener.local_addr().map_err(ModelError::Listen)?;
             provider.base_url = Url::parse(&format!("http://{address}/v1")).ok();
             let stopped = stop.clone();
             let name = name.clone();
             tokio::spawn(async move {
-                let served = stopped.run_until_cancelled(mistle_scripted_model::serve(listener, scenarios)).await;
+                let served = stopped
+                    .run_until_cancelled(mistle_scripted_model::serve(listener, scenarios))
+                    .await;
                 if let Some(Err(error)) = served {
                     tracing::error!(%error, provider = name, "the scripted model ended");
                 }

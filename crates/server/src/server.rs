@@ -7,10 +7,10 @@
 //! It ends the other way around: no new connections, WebSockets closed with "going away", requests
 //! in flight finished, sessions stored. Sandboxes keep running; the next server finds them.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,8 +121,11 @@ impl Server {
     pub async fn start(mut config: Config) -> Result<Running, StartError> {
         crate::install_crypto();
         let data_dir = config.data_dir.clone();
-        let unusable = |source| StartError::DataDir { path: data_dir.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(&data_dir).map_err(unusable)?;
+        let unusable = |source| StartError::DataDir {
+            path: data_dir.clone(),
+            source,
+        };
+        make_private(&data_dir).map_err(unusable)?;
         let lock = lock(&data_dir)?;
         config.write_default_file()?;
         let store = Store::connect(config.database_url.expose_secret()).await?;
@@ -133,15 +136,22 @@ impl Server {
         }
 
         let listener = bind(config.listen).await?;
-        let address = listener.local_addr().map_err(|source| StartError::Bind { address: config.listen, source })?;
+        let address = listener.local_addr().map_err(|source| StartError::Bind {
+            address: config.listen,
+            source,
+        })?;
         let public_url = public_url(&config, address);
         let scripted = ScriptedModels::start(&mut config).await?;
         let gateway = models::gateway(&config)?;
         let driver = Embedded::open(embedded(&config)).await?;
 
         let config = Arc::new(config);
-        let needs =
-            Needs { store: store.clone(), driver: Arc::new(driver), egress: gateway, config: Arc::clone(&config) };
+        let needs = Needs {
+            store: store.clone(),
+            driver: Arc::new(driver),
+            egress: gateway,
+            config: Arc::clone(&config),
+        };
         let sessions = Sessions::open(needs).await?;
         let token = credentials::keep(&store, &config, &local_url(address)).await?;
         let login_link = login::new_link(&store, &public_url).await?;
@@ -151,7 +161,16 @@ impl Server {
         let router = api::router(app.clone());
         let front_door = tokio::spawn(front_door::serve(listener, router, limit, app.shutdown.clone()));
         tracing::info!(%address, %public_url, "serving");
-        Ok(Running { address, public_url, login_link, token, app, front_door, scripted, _lock: lock })
+        Ok(Running {
+            address,
+            public_url,
+            login_link,
+            token,
+            app,
+            front_door,
+            scripted,
+            _lock: lock,
+        })
     }
 }
 
@@ -181,7 +200,10 @@ impl Running {
         if let Err(error) = self.front_door.await {
             tracing::error!(%error, "the front door failed");
         }
-        if tokio::time::timeout(SESSIONS_DOWN, self.app.sessions.shutdown()).await.is_err() {
+        if tokio::time::timeout(SESSIONS_DOWN, self.app.sessions.shutdown())
+            .await
+            .is_err()
+        {
             tracing::error!("some sessions were cut off; they are taken up at the next start");
         }
         self.scripted.stop();
@@ -203,18 +225,41 @@ pub fn embedded(config: &Config) -> EmbeddedConfig {
     embedded
 }
 
+/// Makes the data directory, for its owner alone: it holds every session's record, the database and
+/// the command line's token. One that others could read is closed to them.
+fn make_private(data_dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
+    let mode = std::fs::metadata(data_dir)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(data_dir, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
 /// Takes the data directory for this process, for as long as the file is open.
 fn lock(data_dir: &Path) -> Result<File, StartError> {
     use std::io::{Read as _, Seek as _, Write as _};
-    let unusable = |source| StartError::DataDir { path: data_dir.to_owned(), source };
+    let unusable = |source| StartError::DataDir {
+        path: data_dir.to_owned(),
+        source,
+    };
     let path = data_dir.join("lock");
-    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path).map_err(unusable)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = io::Read::take(&file, 32).read_to_string(&mut pid);
-            return Err(StartError::Locked { path: data_dir.to_owned(), pid: pid.trim().to_owned() });
+            return Err(StartError::Locked {
+                path: data_dir.to_owned(),
+                pid: pid.trim().to_owned(),
+            });
         }
         Err(TryLockError::Error(source)) => return Err(unusable(source)),
     }
@@ -234,7 +279,11 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 fn offers_demo(config: &Config) -> bool {
     let demo = config.demo_repository();
-    config.profiles.iter().flat_map(|profile| &profile.repositories).any(|offered| Path::new(&offered.source) == demo)
+    config
+        .profiles
+        .iter()
+        .flat_map(|profile| &profile.repositories)
+        .any(|offered| Path::new(&offered.source) == demo)
 }
 
 fn public_url(config: &Config, bound: SocketAddr) -> Url {

@@ -65,7 +65,10 @@ impl Client {
             None => {
                 let data_dir = config()?.data_dir;
                 credentials::token(&data_dir).with_context(|| {
-                    format!("no token: set --token or MISTLE_TOKEN, or start the server once ({} has none)", data_dir.display())
+                    format!(
+                        "no token: set --token or MISTLE_TOKEN, or start the server once ({} has none)",
+                        data_dir.display()
+                    )
                 })?
             }
         };
@@ -83,7 +86,11 @@ impl Client {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
-        let response = request.timeout(REQUEST).send().await.map_err(|error| self.unreachable(error))?;
+        let response = request
+            .timeout(REQUEST)
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let body = response.bytes().await?.to_vec();
         if status.is_success() {
@@ -99,7 +106,10 @@ impl Client {
         let refused = error.is_connect();
         let error = anyhow::Error::from(error.without_url());
         if refused {
-            error.context(format!("no server answers at {}; start it with `mistle serve`", self.base))
+            error.context(format!(
+                "no server answers at {}; start it with `mistle serve`",
+                self.base
+            ))
         } else {
             error.context(format!("the request to {} failed", self.base))
         }
@@ -110,7 +120,12 @@ impl Client {
         serde_json::from_slice(&body).context("the server's answer can't be read")
     }
 
-    pub(super) async fn send<B: Serialize, T: DeserializeOwned>(&self, method: Method, path: &str, body: &B) -> anyhow::Result<T> {
+    pub(super) async fn send<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> anyhow::Result<T> {
         let body = self.answer(self.request(method, path)?.json(body)).await?;
         serde_json::from_slice(&body).context("the server's answer can't be read")
     }
@@ -122,10 +137,18 @@ impl Client {
     /// A creation that, sent again, creates nothing more.
     pub(super) async fn create<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> anyhow::Result<T> {
         let key = uuid::Uuid::now_v7().simple().to_string();
-        let request = || Ok::<_, anyhow::Error>(self.request(Method::POST, path)?.header("idempotency-key", &key).json(body));
+        let request = || {
+            Ok::<_, anyhow::Error>(
+                self.request(Method::POST, path)?
+                    .header("idempotency-key", &key)
+                    .json(body),
+            )
+        };
         let answered = match self.answer(request()?).await {
             // The server may have gone away after it created it.
-            Err(error) if error.downcast_ref::<Refused>().is_none() && !is_connect(&error) => self.answer(request()?).await,
+            Err(error) if error.downcast_ref::<Refused>().is_none() && !is_connect(&error) => {
+                self.answer(request()?).await
+            }
             answered => answered,
         };
         serde_json::from_slice(&answered?).context("the server's answer can't be read")
@@ -136,7 +159,9 @@ impl Client {
     }
 
     pub(super) async fn post_and_forget<B: Serialize>(&self, path: &str, body: &B) -> anyhow::Result<()> {
-        self.answer(self.request(Method::POST, path)?.json(body)).await.map(drop)
+        self.answer(self.request(Method::POST, path)?.json(body))
+            .await
+            .map(drop)
     }
 
     /// Opens a WebSocket: a ticket, then the upgrade.
@@ -160,7 +185,10 @@ impl Client {
             let status = response.status();
             return match serde_json::from_slice(&response.bytes().await?) {
                 Ok(problem) => Err(Refused(problem).into()),
-                Err(_) => Err(anyhow!("{} answered {status} instead of opening a WebSocket", self.base)),
+                Err(_) => Err(anyhow!(
+                    "{} answered {status} instead of opening a WebSocket",
+                    self.base
+                )),
             };
         }
         let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
@@ -172,5 +200,7 @@ impl Client {
 }
 
 fn is_connect(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
+    error
+        .downcast_ref::<reqwest::Error>()
+        .is_some_and(reqwest::Error::is_connect)
 }

@@ -40,11 +40,16 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(client: &Client, exec: Exec) -> anyhow::Result<u8> {
-    let command = control::Exec { argv: exec.argv, cwd: exec.cwd, environment: BTreeMap::from_iter(exec.env) };
+    let command = control::Exec {
+        argv: exec.argv,
+        cwd: exec.cwd,
+        environment: BTreeMap::from_iter(exec.env),
+    };
     let purpose = TicketPurpose::Exec { session_id: exec.id };
     let socket = client.socket(&purpose, &format!("/sessions/{}/exec", exec.id)).await?;
     let (mut sink, mut source) = socket.split();
-    sink.send(Message::Text(serde_json::to_string(&command)?.into())).await?;
+    sink.send(Message::Text(serde_json::to_string(&command)?.into()))
+        .await?;
     // Its own task: output must not wait for input.
     let input = tokio::spawn(send_stdin(sink));
     let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
@@ -66,7 +71,10 @@ pub(super) async fn run(client: &Client, exec: Exec) -> anyhow::Result<u8> {
             }
             Message::Text(text) => match serde_json::from_str(&text)? {
                 StreamMessage::Exit { error: Some(error), .. } => bail!("{}", super::output::plain(&error)),
-                StreamMessage::Exit { code: ended, error: None } => {
+                StreamMessage::Exit {
+                    code: ended,
+                    error: None,
+                } => {
                     code = Some(ended);
                     break;
                 }

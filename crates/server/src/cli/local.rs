@@ -52,7 +52,11 @@ pub(super) async fn serve(place: &Place, serve: Serve, out: Output) -> anyhow::R
     if out.json {
         out.value(&serde_json::json!({ "url": running.public_url, "address": running.address, "login_link": link }))?;
     } else {
-        out.line(format!("Mistle {} serves on {}", env!("CARGO_PKG_VERSION"), running.public_url))?;
+        out.line(format!(
+            "Mistle {} serves on {}",
+            env!("CARGO_PKG_VERSION"),
+            running.public_url
+        ))?;
         if let Some(link) = link {
             out.line(format!("Sign in (once, within 15 minutes): {link}"))?;
         }
@@ -72,7 +76,9 @@ pub(super) async fn serve(place: &Place, serve: Serve, out: Output) -> anyhow::R
 
 fn start_log(log: &Log) {
     let filter = EnvFilter::try_from_env("MISTLE_LOG").unwrap_or_else(|_| EnvFilter::new(&log.level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second subscriber means that a test has one.
     let _ = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -109,10 +115,18 @@ pub(super) async fn doctor(place: &Place, out: Output) -> anyhow::Result<u8> {
 fn without_nulls(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
-        Value::Object(map) => {
-            Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect())
-        }
-        Value::Array(list) => Value::Array(list.into_iter().filter(|value| !value.is_null()).map(without_nulls).collect()),
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
+        Value::Array(list) => Value::Array(
+            list.into_iter()
+                .filter(|value| !value.is_null())
+                .map(without_nulls)
+                .collect(),
+        ),
         other => other,
     }
 }
@@ -120,7 +134,8 @@ fn without_nulls(value: serde_json::Value) -> serde_json::Value {
 pub(super) async fn login_link(place: &Place, out: Output) -> anyhow::Result<u8> {
     let config = Config::load(&place.location())?;
     // The store and not the API: it works for a server that runs and for one that does not.
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("cannot create {}", config.data_dir.display()))?;
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
     let store = Store::connect(config.database_url.expose_secret()).await?;
     let url = config
         .public_url
@@ -144,7 +159,10 @@ pub(super) async fn runtime(place: &Place, command: Runtime, out: Output) -> any
         Runtime::Install { name, from } => {
             let wanted: Vec<_> = match &name {
                 Some(name) => {
-                    vec![runtimes::find(name).with_context(|| format!("unknown runtime {name}; known are: {}", runtimes::names()))?]
+                    vec![
+                        runtimes::find(name)
+                            .with_context(|| format!("unknown runtime {name}; known are: {}", runtimes::names()))?,
+                    ]
                 }
                 None => runtimes::all().iter().collect(),
             };
@@ -169,20 +187,37 @@ fn list_runtimes(config: &Config, out: Output) -> anyhow::Result<()> {
     }
     let row = |(name, runtime): (&String, &crate::config::Runtime)| {
         let installed = if runtime.is_installed() { "yes" } else { "no" };
-        vec![name.clone(), runtime.version.clone(), installed.to_owned(), runtime.folder.display().to_string()]
+        vec![
+            name.clone(),
+            runtime.version.clone(),
+            installed.to_owned(),
+            runtime.folder.display().to_string(),
+        ]
     };
     let rows: Vec<_> = config.runtimes.iter().map(row).collect();
     out.table(&["NAME", "VERSION", "INSTALLED", "FOLDER"], &rows)
 }
 
-async fn install_one(config: &Config, runtime: &runtimes::Runtime, from: Option<PathBuf>, out: Output) -> anyhow::Result<()> {
-    let place = config.runtimes.get(&runtime.name).context("the runtime has no folder")?;
+async fn install_one(
+    config: &Config,
+    runtime: &runtimes::Runtime,
+    from: Option<PathBuf>,
+    out: Output,
+) -> anyhow::Result<()> {
+    let place = config
+        .runtimes
+        .get(&runtime.name)
+        .context("the runtime has no folder")?;
     let source = match from {
         Some(file) => Source::File(file),
         None if place.is_installed() => Source::File(PathBuf::new()),
         None => Source::Registry(install::registry(config.npm_registry.as_ref()).await?),
     };
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::new(0)
+    } else {
+        ProgressBar::hidden()
+    };
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {bytes} of {total_bytes}, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_prefix(format!("{} {}", runtime.label, runtime.version));
@@ -197,7 +232,13 @@ async fn install_one(config: &Config, runtime: &runtimes::Runtime, from: Option<
         Installed::Already => "is installed",
     };
     if out.json {
-        return out.value(&serde_json::json!({ "name": runtime.name, "version": runtime.version, "folder": place.folder }));
+        return out
+            .value(&serde_json::json!({ "name": runtime.name, "version": runtime.version, "folder": place.folder }));
     }
-    out.line(format!("{} {} {said} in {}", runtime.label, place.version, place.folder.display()))
+    out.line(format!(
+        "{} {} {said} in {}",
+        runtime.label,
+        place.version,
+        place.folder.display()
+    ))
 }

@@ -53,13 +53,22 @@ struct Place {
     #[arg(long, global = true, value_name = "URL", env = "MISTLE_URL")]
     url: Option<Url>,
     /// A bearer token [default: the one that the server keeps in its data directory]
-    #[arg(long, global = true, value_name = "TOKEN", env = "MISTLE_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "MISTLE_TOKEN",
+        hide_env_values = true
+    )]
     token: Option<String>,
 }
 
 impl Place {
     fn location(&self) -> Location {
-        Location { file: self.config.clone(), data_dir: self.data_dir.clone() }
+        Location {
+            file: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+        }
     }
 }
 

@@ -73,7 +73,11 @@ impl Output {
     /// Columns, aligned.
     pub(super) fn table(self, head: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
         let width = |column: usize| {
-            rows.iter().map(|row| row[column].chars().count()).chain([head[column].len()]).max().unwrap_or(0)
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .chain([head[column].len()])
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..head.len()).map(width).collect();
         let line = |cells: &[String]| {
@@ -88,7 +92,11 @@ impl Output {
 
 fn style(text: &str, code: &str) -> String {
     let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    if wanted { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    if wanted {
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Text without anything that a terminal obeys, line ends and tabs apart.
@@ -115,7 +123,10 @@ mod tests {
 
     #[test]
     fn what_a_terminal_obeys_is_taken_out() {
-        assert_eq!(plain("a\u{1b}]52;c;aGk=\u{7}b\u{9b}2Jc\r\n\td\u{202e}e"), "a]52;c;aGk=b2Jc\n\tde");
+        assert_eq!(
+            plain("a\u{1b}]52;c;aGk=\u{7}b\u{9b}2Jc\r\n\td\u{202e}e"),
+            "a]52;c;aGk=b2Jc\n\tde"
+        );
         assert_eq!(short("one\n two   three", 9), "one two …");
     }
 }

@@ -182,7 +182,10 @@ pub(super) async fn profile(client: &Client, command: Profile, out: Output) -> a
             summary.profile.runtime.clone(),
             summary.provider_label.clone(),
             policy.as_str().unwrap_or_default().to_owned(),
-            summary.unavailable.clone().unwrap_or_else(|| short(&summary.profile.description, 60)),
+            summary
+                .unavailable
+                .clone()
+                .unwrap_or_else(|| short(&summary.profile.description, 60)),
         ]
     };
     let rows: Vec<_> = profiles.iter().map(row).collect();
@@ -197,10 +200,16 @@ pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyho
         Command::Show { id } => show(client, id, out).await,
         Command::Send(send) => message(client, send, out).await,
         Command::Approve(answer) => approve(client, answer, out).await,
-        Command::Events { id, after, follow: true } => {
-            watch::watch(client, id, after, Goal::Never, Approve::Leave, out).await
-        }
-        Command::Events { id, after, follow: false } => events(client, id, after, out).await,
+        Command::Events {
+            id,
+            after,
+            follow: true,
+        } => watch::watch(client, id, after, Goal::Never, Approve::Leave, out).await,
+        Command::Events {
+            id,
+            after,
+            follow: false,
+        } => events(client, id, after, out).await,
         Command::Exec(command) => exec::run(client, command).await,
         Command::Start { id, wait } => change(client, id, Verb::Start, wait, out).await,
         Command::Stop { id, wait } => change(client, id, Verb::Stop, wait, out).await,
@@ -218,7 +227,10 @@ fn text_or_stdin(text: String) -> anyhow::Result<String> {
     }
     let mut read = String::new();
     // One byte more than fits, so that the server says what is wrong.
-    std::io::stdin().take(MAX_MESSAGE_BYTES as u64 + 1).read_to_string(&mut read).context("cannot read standard input")?;
+    std::io::stdin()
+        .take(MAX_MESSAGE_BYTES as u64 + 1)
+        .read_to_string(&mut read)
+        .context("cannot read standard input")?;
     Ok(read)
 }
 
@@ -232,12 +244,17 @@ fn source(text: String) -> anyhow::Result<String> {
 
 fn approve_by_default(wait: &Wait) -> Approve {
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    wait.approve.unwrap_or(if on_terminal { Approve::Ask } else { Approve::Stop })
+    wait.approve
+        .unwrap_or(if on_terminal { Approve::Ask } else { Approve::Stop })
 }
 
 async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
     let repository = match new.repository {
-        Some(text) => Some(Repository { name: None, source: source(text)?, branch: new.branch }),
+        Some(text) => Some(Repository {
+            name: None,
+            source: source(text)?,
+            branch: new.branch,
+        }),
         None => None,
     };
     let body = NewSession {
@@ -250,13 +267,29 @@ async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
     };
     let session: Session = client.create("/sessions", &body).await?;
     if !new.wait.wait {
-        if out.json { out.value(&session)? } else { out.line(session.id.to_string())? }
+        if out.json {
+            out.value(&session)?
+        } else {
+            out.line(session.id.to_string())?
+        }
         return Ok(0);
     }
     if !out.json {
-        out.note(format!("{} {}", out.strong(&session.id.to_string()), short(&session.title, 80)));
+        out.note(format!(
+            "{} {}",
+            out.strong(&session.id.to_string()),
+            short(&session.title, 80)
+        ));
     }
-    watch::watch(client, session.id, 0, Goal::Turn(None), approve_by_default(&new.wait), out).await
+    watch::watch(
+        client,
+        session.id,
+        0,
+        Goal::Turn(None),
+        approve_by_default(&new.wait),
+        out,
+    )
+    .await
 }
 
 async fn message(client: &Client, send: Send, out: Output) -> anyhow::Result<u8> {
@@ -274,7 +307,11 @@ async fn message(client: &Client, send: Send, out: Output) -> anyhow::Result<u8>
         let goal = Goal::Turn(Some(message.id));
         return watch::watch(client, id, before.last_seq, goal, approve_by_default(&send.wait), out).await;
     }
-    if out.json { out.value(&message)? } else { out.line(message.id.to_string())? }
+    if out.json {
+        out.value(&message)?
+    } else {
+        out.line(message.id.to_string())?
+    }
     Ok(0)
 }
 
@@ -293,7 +330,12 @@ async fn list(client: &Client, limit: u32, out: Output) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let row = |session: &Session| {
-        vec![session.id.to_string(), state(session).to_owned(), ago(session.updated_at), short(&session.title, 60)]
+        vec![
+            session.id.to_string(),
+            state(session).to_owned(),
+            ago(session.updated_at),
+            short(&session.title, 60),
+        ]
     };
     let rows: Vec<_> = sessions.iter().map(row).collect();
     out.table(&["ID", "STATE", "UPDATED", "TITLE"], &rows)?;
@@ -336,8 +378,18 @@ async fn show(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8>
     let mut rows = vec![
         ("id", session.id.to_string()),
         ("state", format!("{}, {}", state(&session), ago(session.state_since))),
-        ("profile", format!("{} ({})", session.profile.name, session.profile.version)),
-        ("model", format!("{} at {}", session.model.as_deref().unwrap_or("default"), session.provider_label)),
+        (
+            "profile",
+            format!("{} ({})", session.profile.name, session.profile.version),
+        ),
+        (
+            "model",
+            format!(
+                "{} at {}",
+                session.model.as_deref().unwrap_or("default"),
+                session.provider_label
+            ),
+        ),
         ("folder", session.cwd.clone()),
     ];
     if let Some(repository) = &session.repository {
@@ -348,7 +400,10 @@ async fn show(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8>
         rows.extend(trouble.hint.clone().map(|hint| ("", hint)));
     }
     if let Some(usage) = &session.usage {
-        rows.push(("tokens", format!("{} in, {} out", usage.input_tokens, usage.output_tokens)));
+        rows.push((
+            "tokens",
+            format!("{} in, {} out", usage.input_tokens, usage.output_tokens),
+        ));
     }
     rows.push(("queued", session.queued.to_string()));
     for (name, value) in rows {
@@ -372,7 +427,16 @@ async fn approve(client: &Client, answer: Answering, out: Output) -> anyhow::Res
         Some(approval) => approval,
         None => only_approval(client, answer.id, out).await?,
     };
-    watch::answer(client, answer.id, &approval, &Answer { decision, message: answer.message }).await?;
+    watch::answer(
+        client,
+        answer.id,
+        &approval,
+        &Answer {
+            decision,
+            message: answer.message,
+        },
+    )
+    .await?;
     Ok(0)
 }
 
@@ -384,16 +448,25 @@ async fn only_approval(client: &Client, id: SessionId, out: Output) -> anyhow::R
         }
         bail!("{} approvals wait; say which one", waiting.len());
     }
-    waiting.pop().map(|approval| approval.id).context("no approval waits in this session")
+    waiting
+        .pop()
+        .map(|approval| approval.id)
+        .context("no approval waits in this session")
 }
 
 async fn events(client: &Client, id: SessionId, after: u64, out: Output) -> anyhow::Result<u8> {
     let mut printer = watch::Printer::new(out);
     let mut after = after;
     loop {
-        let page: Page<SessionEvent> = client.get(&format!("/sessions/{id}/events?after={after}&limit=1000")).await?;
+        let page: Page<SessionEvent> = client
+            .get(&format!("/sessions/{id}/events?after={after}&limit=1000"))
+            .await?;
         for event in &page.data {
-            if out.json { out.value(event)? } else { printer.event(event)? }
+            if out.json {
+                out.value(event)?
+            } else {
+                printer.event(event)?
+            }
         }
         let Some(last) = page.data.last() else { break };
         after = last.seq;
@@ -413,7 +486,11 @@ async fn change(client: &Client, id: SessionId, verb: Verb, wait: bool, out: Out
     if wait {
         return watch::watch(client, id, session.last_seq, goal, Approve::Leave, out).await;
     }
-    if out.json { out.value(&session)? } else { out.line(state(&session))? }
+    if out.json {
+        out.value(&session)?
+    } else {
+        out.line(state(&session))?
+    }
     Ok(0)
 }
 
@@ -423,7 +500,10 @@ async fn delete(client: &Client, id: SessionId, yes: bool, out: Output) -> anyho
             bail!("deleting takes the session's disk with it; say --yes");
         }
         let session: Session = client.get(&format!("/sessions/{id}")).await?;
-        out.text(&format!("Delete \"{}\" with its disk? This can't be undone. [y/N] ", short(&session.title, 60)))?;
+        out.text(&format!(
+            "Delete \"{}\" with its disk? This can't be undone. [y/N] ",
+            short(&session.title, 60)
+        ))?;
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {

@@ -50,7 +50,12 @@ pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyho
                 let when = |at: jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M").to_string();
                 let row = |token: &Token| {
                     let used = token.last_used_at.map_or_else(|| "never".to_owned(), when);
-                    vec![token.id.to_string(), when(token.created_at), used, short(&token.name, 50)]
+                    vec![
+                        token.id.to_string(),
+                        when(token.created_at),
+                        used,
+                        short(&token.name, 50),
+                    ]
                 };
                 let rows: Vec<_> = tokens.iter().map(row).collect();
                 out.table(&["ID", "CREATED", "LAST USED", "NAME"], &rows)?;

@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use futures::StreamExt as _;
 use mistle_protocol::agent::{
-    AgentEvent, Approval, ApprovalSubject, Decision, FileChange, FileChangeKind, Item, ItemBody, ItemStatus, NoticeLevel,
-    PlanStepStatus, SetupStep, TurnId, TurnOutcome,
+    AgentEvent, Approval, ApprovalSubject, Decision, FileChange, FileChangeKind, Item, ItemBody, ItemStatus,
+    NoticeLevel, PlanStepStatus, SetupStep, TurnId, TurnOutcome,
 };
 use mistle_protocol::api::TicketPurpose;
 use mistle_protocol::control::Answer;
@@ -62,7 +62,14 @@ pub(super) enum Goal {
 }
 
 /// Watches until the goal is reached. Answers the exit code.
-pub(super) async fn watch(client: &Client, id: SessionId, after: u64, goal: Goal, approve: Approve, out: Output) -> anyhow::Result<u8> {
+pub(super) async fn watch(
+    client: &Client,
+    id: SessionId,
+    after: u64,
+    goal: Goal,
+    approve: Approve,
+    out: Output,
+) -> anyhow::Result<u8> {
     let mut watch = Watch {
         client,
         id,
@@ -118,7 +125,11 @@ impl Watch<'_> {
                     }
                 }
                 // Its "no" is final, unless it is the server that is in trouble.
-                Err(error) if error.downcast_ref::<Refused>().is_some_and(|Refused(problem)| problem.status < 500) => {
+                Err(error)
+                    if error
+                        .downcast_ref::<Refused>()
+                        .is_some_and(|Refused(problem)| problem.status < 500) =>
+                {
                     return Err(error);
                 }
                 Err(error) => {
@@ -194,7 +205,10 @@ impl Watch<'_> {
             }
             LiveMessage::Queue { messages } => {
                 if let Goal::Turn(Some(id)) = self.goal
-                    && let Some(error) = messages.iter().find(|message| message.id == id).and_then(|message| message.error.as_ref())
+                    && let Some(error) = messages
+                        .iter()
+                        .find(|message| message.id == id)
+                        .and_then(|message| message.error.as_ref())
                 {
                     self.out.note(format!("The message was refused: {}", plain(error)));
                     return Ok(Some(FAILED));
@@ -202,14 +216,20 @@ impl Watch<'_> {
             }
             LiveMessage::Lagged => {}
         }
-        if self.caught_up { self.approvals().await } else { Ok(None) }
+        if self.caught_up {
+            self.approvals().await
+        } else {
+            Ok(None)
+        }
     }
 
     /// Notes what an event means for the goal.
     fn note(&mut self, event: EventBody) -> Option<u8> {
         let EventBody::Agent(event) = event else { return None };
         match event {
-            AgentEvent::MessageDelivered { message_id, turn_id, .. } => {
+            AgentEvent::MessageDelivered {
+                message_id, turn_id, ..
+            } => {
                 let Goal::Turn(wanted) = self.goal else { return None };
                 if wanted.map_or(self.turn.is_none(), |wanted| wanted == message_id) {
                     let ended = self.ended.get(&turn_id).copied();
@@ -257,7 +277,8 @@ impl Watch<'_> {
         match session.state {
             SessionState::Failed => {
                 if let Some(trouble) = &session.trouble {
-                    self.out.note(format!("The session failed: {}", plain(&trouble.message)));
+                    self.out
+                        .note(format!("The session failed: {}", plain(&trouble.message)));
                     trouble.hint.iter().for_each(|hint| self.out.note(plain(hint)));
                 }
                 Some(FAILED)
@@ -275,13 +296,17 @@ impl Watch<'_> {
             let decision = match self.approve {
                 Approve::Leave => return Ok(None),
                 Approve::Stop => {
-                    self.out.note(format!("An approval waits; answer it with `mistle session approve {} --accept`.", self.id));
+                    self.out.note(format!(
+                        "An approval waits; answer it with `mistle session approve {} --accept`.",
+                        self.id
+                    ));
                     return Ok(Some(NEEDS_YOU));
                 }
                 Approve::Ask => {
                     if self.asked.as_ref() != Some(&approval.id) {
                         self.asked = Some(approval.id.clone());
-                        self.out.text("Allow it? [y]es, [a]lways in this session, [n]o, or what to do instead: ")?;
+                        self.out
+                            .text("Allow it? [y]es, [a]lways in this session, [n]o, or what to do instead: ")?;
                     }
                     return Ok(None);
                 }
@@ -290,7 +315,16 @@ impl Watch<'_> {
             };
             let id = approval.id.clone();
             self.pending.pop_front();
-            answer(self.client, self.id, &id, &Answer { decision, message: None }).await?;
+            answer(
+                self.client,
+                self.id,
+                &id,
+                &Answer {
+                    decision,
+                    message: None,
+                },
+            )
+            .await?;
         }
         Ok(None)
     }
@@ -316,11 +350,24 @@ impl Watch<'_> {
 /// Answers an approval; one that was answered elsewhere meanwhile is fine.
 pub(super) async fn answer(client: &Client, id: SessionId, approval: &str, answer: &Answer) -> anyhow::Result<()> {
     // An id comes from the runtime: it must not lead to another path.
-    if approval.is_empty() || !approval.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':')) {
+    if approval.is_empty()
+        || !approval
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
+    {
         bail!("{approval:?} is not the id of an approval");
     }
-    match client.post_and_forget(&format!("/sessions/{id}/approvals/{approval}"), answer).await {
-        Err(error) if error.downcast_ref::<Refused>().is_some_and(|Refused(problem)| problem.status == 409) => Ok(()),
+    match client
+        .post_and_forget(&format!("/sessions/{id}/approvals/{approval}"), answer)
+        .await
+    {
+        Err(error)
+            if error
+                .downcast_ref::<Refused>()
+                .is_some_and(|Refused(problem)| problem.status == 409) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }
@@ -329,7 +376,11 @@ pub(super) async fn answer(client: &Client, id: SessionId, approval: &str, answe
 pub(super) fn show_approval(approval: &Approval, out: Output) -> anyhow::Result<()> {
     match &approval.subject {
         ApprovalSubject::Command { command, cwd } => {
-            out.line(format!("? {} {}", out.strong(&plain(command)), out.faint(&format!("in {}", plain(cwd)))))?;
+            out.line(format!(
+                "? {} {}",
+                out.strong(&plain(command)),
+                out.faint(&format!("in {}", plain(cwd)))
+            ))?;
         }
         ApprovalSubject::FileChange { changes } => {
             out.line("? edit files")?;
@@ -357,7 +408,11 @@ fn changed(change: &FileChange) -> String {
 }
 
 fn indented(text: &str) -> String {
-    plain(text).lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+    plain(text)
+        .lines()
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Prints events for a person.
@@ -371,7 +426,11 @@ pub(super) struct Printer {
 
 impl Printer {
     pub(super) fn new(out: Output) -> Self {
-        Self { out, streamed: HashSet::new(), line_ended: true }
+        Self {
+            out,
+            streamed: HashSet::new(),
+            line_ended: true,
+        }
     }
 
     fn line(&mut self, text: impl AsRef<str>) -> anyhow::Result<()> {
@@ -385,7 +444,10 @@ impl Printer {
     pub(super) fn event(&mut self, event: &SessionEvent) -> anyhow::Result<()> {
         match &event.event {
             EventBody::Server(ServerEvent::State { state, trouble }) => {
-                let trouble = trouble.as_ref().map(|trouble| format!(": {}", plain(&trouble.message))).unwrap_or_default();
+                let trouble = trouble
+                    .as_ref()
+                    .map(|trouble| format!(": {}", plain(&trouble.message)))
+                    .unwrap_or_default();
                 let name = serde_json::to_value(state)?;
                 let text = format!("· {}{trouble}", name.as_str().unwrap_or_default());
                 self.line(self.out.faint(&text))
@@ -402,7 +464,10 @@ impl Printer {
                     SetupStep::Runtime => "starting the agent",
                     SetupStep::Conversation => "continuing the conversation",
                 };
-                let detail = detail.as_ref().map(|detail| format!(" ({})", plain(detail))).unwrap_or_default();
+                let detail = detail
+                    .as_ref()
+                    .map(|detail| format!(" ({})", plain(detail)))
+                    .unwrap_or_default();
                 self.line(self.out.faint(&format!("· {what}{detail}")))
             }
             AgentEvent::SetupFailed { message, .. }
@@ -475,7 +540,12 @@ impl Printer {
             ItemBody::AgentMessage { text } if !streamed => self.line(plain(text)),
             ItemBody::AgentMessage { .. } if self.line_ended => Ok(()),
             ItemBody::AgentMessage { .. } => self.line_end(),
-            ItemBody::Command { command, output, exit_code, .. } => {
+            ItemBody::Command {
+                command,
+                output,
+                exit_code,
+                ..
+            } => {
                 if !streamed {
                     self.line(self.out.strong(&format!("$ {}", plain(command))))?;
                     let output = plain(output);
@@ -496,7 +566,11 @@ impl Printer {
             ItemBody::ToolCall { tool, arguments, .. } => self.line(format!("· {} {}", plain(tool), plain(arguments))),
             ItemBody::WebSearch { query } => self.line(format!("· searched for {}", plain(query))),
             ItemBody::Plan { steps } => steps.iter().try_for_each(|step| {
-                let mark = if step.status == PlanStepStatus::Completed { "x" } else { " " };
+                let mark = if step.status == PlanStepStatus::Completed {
+                    "x"
+                } else {
+                    " "
+                };
                 self.line(format!("[{mark}] {}", plain(&step.text)))
             }),
             ItemBody::Other { label, .. } => self.line(self.out.faint(&format!("· {}", plain(label)))),

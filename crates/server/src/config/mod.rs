@@ -119,7 +119,9 @@ impl Provider {
     /// The way to it through the egress gateway, which adds the key. `name` is its name in the
     /// configuration. None for a scripted provider that is not served yet.
     pub fn route(&self, name: &str) -> Result<Option<ProviderRoute>, RouteError> {
-        let Some(base_url) = self.base_url.clone() else { return Ok(None) };
+        let Some(base_url) = self.base_url.clone() else {
+            return Ok(None);
+        };
         let credential = self.api_key.clone().map(|key| match self.kind {
             ProviderKind::Anthropic => Credential::ApiKey(key),
             ProviderKind::Openai | ProviderKind::Scripted => Credential::Bearer(key),
@@ -480,7 +482,10 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
                 &format!("unknown runtime; known are: {}", crate::runtimes::names()),
             ));
         }
-        profile.image.parse::<Image>().map_err(|error| wrong(key("image"), &error.to_string()))?;
+        profile
+            .image
+            .parse::<Image>()
+            .map_err(|error| wrong(key("image"), &error.to_string()))?;
         AllowList::parse(&profile.egress.allow).map_err(|error| wrong(key("egress.allow"), &chain(&error)))?;
         check_resources(&profile.resources)
             .map_err(|(field, message)| wrong(key(&format!("resources.{field}")), message))?;
@@ -604,7 +609,10 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
             include: file.images.host.include,
         },
         sandboxd,
-        sandbox: Sandbox { uid_base: file.sandbox.uid_base, shim: None },
+        sandbox: Sandbox {
+            uid_base: file.sandbox.uid_base,
+            shim: None,
+        },
         limits,
         data_dir,
     })

@@ -67,7 +67,9 @@ pub enum InstallError {
         arch: &'static str,
     },
     /// No registry is known.
-    #[error("no npm registry is known: set `npm` in the [registry] table of the configuration, or the environment variable npm_config_registry, or install npm")]
+    #[error(
+        "no npm registry is known: set `npm` in the [registry] table of the configuration, or the environment variable npm_config_registry, or install npm"
+    )]
     NoRegistry,
     /// A registry's address can't be used.
     #[error("{text:?} is not a registry's address")]
@@ -93,7 +95,9 @@ pub enum InstallError {
         status: u16,
     },
     /// The archive is not the pinned one.
-    #[error("the archive is not the one that was pinned (its SHA-512 is {found}, expected {expected}); nothing was unpacked")]
+    #[error(
+        "the archive is not the one that was pinned (its SHA-512 is {found}, expected {expected}); nothing was unpacked"
+    )]
     Integrity {
         /// The pinned hash.
         expected: String,
@@ -120,7 +124,11 @@ pub enum InstallError {
 }
 
 fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> InstallError + 'a {
-    move |source| InstallError::Io { doing, path: path.to_owned(), source }
+    move |source| InstallError::Io {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// The registry to use: the configured one, the environment's, or the one that npm uses.
@@ -134,7 +142,10 @@ pub async fn registry(configured: Option<&Url>) -> Result<Url, InstallError> {
     let text = match text {
         Some(text) => text,
         None => {
-            let output = tokio::process::Command::new("npm").args(["config", "get", "registry"]).output().await;
+            let output = tokio::process::Command::new("npm")
+                .args(["config", "get", "registry"])
+                .output()
+                .await;
             output
                 .ok()
                 .filter(|output| output.status.success())
@@ -166,7 +177,10 @@ pub async fn install(
     if folder.join(&runtime.program).is_file() {
         return Ok(Installed::Already);
     }
-    let work = tempfile::Builder::new().prefix(".install-").tempdir_in(&parent).map_err(failed("create", &parent))?;
+    let work = tempfile::Builder::new()
+        .prefix(".install-")
+        .tempdir_in(&parent)
+        .map_err(failed("create", &parent))?;
     let archive = match source {
         Source::File(file) => file.clone(),
         Source::Registry(registry) => {
@@ -183,7 +197,9 @@ pub async fn install(
         let fresh = work.path().join("unpacked");
         unpack(file, &platform, &fresh)?;
         if !fresh.join(&runtime.program).is_file() {
-            return Err(InstallError::Archive { message: format!("it has no {}", runtime.program.display()) });
+            return Err(InstallError::Archive {
+                message: format!("it has no {}", runtime.program.display()),
+            });
         }
         // A folder without the program is what an older installation left; it is replaced.
         if folder.exists() {
@@ -191,23 +207,39 @@ pub async fn install(
         }
         fs::rename(&fresh, &folder).map_err(failed("put in place", &folder))
     });
-    unpacked.await.map_err(|error| InstallError::Archive { message: error.to_string() })??;
+    unpacked.await.map_err(|error| InstallError::Archive {
+        message: error.to_string(),
+    })??;
     Ok(Installed::Fresh)
 }
 
 fn platform(runtime: &Runtime) -> Result<&Platform, InstallError> {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    let found = runtime.platforms.iter().find(|platform| platform.os == os && platform.arch == arch);
-    found.ok_or_else(|| InstallError::Platform { runtime: runtime.name.clone(), os, arch })
+    let found = runtime
+        .platforms
+        .iter()
+        .find(|platform| platform.os == os && platform.arch == arch);
+    found.ok_or_else(|| InstallError::Platform {
+        runtime: runtime.name.clone(),
+        os,
+        arch,
+    })
 }
 
 async fn lock(path: PathBuf) -> Result<File, InstallError> {
     let locked = tokio::task::spawn_blocking(move || {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed("open", &path))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
         file.lock().map_err(failed("lock", &path))?;
         Ok(file)
     });
-    locked.await.map_err(|error| InstallError::Archive { message: error.to_string() })?
+    locked.await.map_err(|error| InstallError::Archive {
+        message: error.to_string(),
+    })?
 }
 
 async fn download(
@@ -217,15 +249,28 @@ async fn download(
     archive: &Path,
     progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<(), InstallError> {
-    let client = crate::http_client().connect_timeout(CONNECT).read_timeout(SILENCE).build();
-    let client = client.map_err(|source| InstallError::Download { url: shown(registry), source: source.into() })?;
+    let client = crate::http_client()
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .build();
+    let client = client.map_err(|source| InstallError::Download {
+        url: shown(registry),
+        source: source.into(),
+    })?;
     let base = registry.as_str().trim_end_matches('/');
     let name = runtime.package.rsplit('/').next().unwrap_or(&runtime.package);
-    let usual = parse_url(&format!("{base}/{}/-/{name}-{}.tgz", runtime.package, platform.tarball_version))?;
+    let usual = parse_url(&format!(
+        "{base}/{}/-/{name}-{}.tgz",
+        runtime.package, platform.tarball_version
+    ))?;
     match fetch(&client, &usual, archive, progress).await {
         // A registry that keeps archives elsewhere says where.
         Err(InstallError::Status { status: 404, .. }) => {
-            let url = parse_url(&format!("{base}/{}/{}", runtime.package.replace('/', "%2f"), platform.tarball_version))?;
+            let url = parse_url(&format!(
+                "{base}/{}/{}",
+                runtime.package.replace('/', "%2f"),
+                platform.tarball_version
+            ))?;
             let named = named_tarball(&client, &url).await?;
             fetch(&client, &named, archive, progress).await
         }
@@ -240,7 +285,11 @@ fn parse_url(text: &str) -> Result<Url, InstallError> {
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
     let hidden = url.set_username("").and_then(|()| url.set_password(None));
-    if hidden.is_ok() { url.to_string() } else { "(hidden)".to_owned() }
+    if hidden.is_ok() {
+        url.to_string()
+    } else {
+        "(hidden)".to_owned()
+    }
 }
 
 async fn named_tarball(client: &reqwest::Client, url: &Url) -> Result<Url, InstallError> {
@@ -252,10 +301,20 @@ async fn named_tarball(client: &reqwest::Client, url: &Url) -> Result<Url, Insta
     struct Dist {
         tarball: Url,
     }
-    let broken = |source: Box<dyn std::error::Error + Send + Sync>| InstallError::Download { url: shown(url), source };
-    let response = client.get(url.clone()).send().await.map_err(|error| broken(error.without_url().into()))?;
+    let broken = |source: Box<dyn std::error::Error + Send + Sync>| InstallError::Download {
+        url: shown(url),
+        source,
+    };
+    let response = client
+        .get(url.clone())
+        .send()
+        .await
+        .map_err(|error| broken(error.without_url().into()))?;
     if !response.status().is_success() {
-        return Err(InstallError::Status { url: shown(url), status: response.status().as_u16() });
+        return Err(InstallError::Status {
+            url: shown(url),
+            status: response.status().as_u16(),
+        });
     }
     let mut body = Vec::new();
     let mut stream = response.bytes_stream();
@@ -265,7 +324,9 @@ async fn named_tarball(client: &reqwest::Client, url: &Url) -> Result<Url, Insta
             return Err(broken("the answer is too long".into()));
         }
     }
-    serde_json::from_slice::<Version>(&body).map(|version| version.dist.tarball).map_err(|error| broken(error.into()))
+    serde_json::from_slice::<Version>(&body)
+        .map(|version| version.dist.tarball)
+        .map_err(|error| broken(error.into()))
 }
 
 async fn fetch(
@@ -294,10 +355,20 @@ async fn fetch_once(
     archive: &Path,
     progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<(), InstallError> {
-    let broken = |source: Box<dyn std::error::Error + Send + Sync>| InstallError::Download { url: shown(url), source };
-    let response = client.get(url.clone()).send().await.map_err(|error| broken(error.without_url().into()))?;
+    let broken = |source: Box<dyn std::error::Error + Send + Sync>| InstallError::Download {
+        url: shown(url),
+        source,
+    };
+    let response = client
+        .get(url.clone())
+        .send()
+        .await
+        .map_err(|error| broken(error.without_url().into()))?;
     if !response.status().is_success() {
-        return Err(InstallError::Status { url: shown(url), status: response.status().as_u16() });
+        return Err(InstallError::Status {
+            url: shown(url),
+            status: response.status().as_u16(),
+        });
     }
     let total = response.content_length();
     let mut file = File::create(archive).map_err(failed("create", archive))?;
@@ -307,7 +378,9 @@ async fn fetch_once(
         let chunk = chunk.map_err(|error| broken(error.without_url().into()))?;
         done += chunk.len() as u64;
         if done > MAX_ARCHIVE {
-            return Err(InstallError::Archive { message: format!("it is longer than {MAX_ARCHIVE} bytes") });
+            return Err(InstallError::Archive {
+                message: format!("it is longer than {MAX_ARCHIVE} bytes"),
+            });
         }
         file.write_all(&chunk).map_err(failed("write", archive))?;
         progress(done, total);
@@ -329,17 +402,30 @@ fn verify(file: &mut File, path: &Path, expected: &str) -> Result<(), InstallErr
         hasher.update(&buffer[..length]);
     }
     let found = format!("sha512-{}", STANDARD.encode(hasher.finalize()));
-    if found == expected { Ok(()) } else { Err(InstallError::Integrity { expected: expected.to_owned(), found }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(InstallError::Integrity {
+            expected: expected.to_owned(),
+            found,
+        })
+    }
 }
 
 fn unpack(archive: File, platform: &Platform, into: &Path) -> Result<(), InstallError> {
-    let wrong = |error: io::Error| InstallError::Archive { message: error.to_string() };
+    let wrong = |error: io::Error| InstallError::Archive {
+        message: error.to_string(),
+    };
     let mut unpacked = 0;
     let mut archive = tar::Archive::new(GzDecoder::new(io::BufReader::new(archive)));
     for entry in archive.entries().map_err(wrong)? {
         let mut entry = entry.map_err(wrong)?;
         let path = entry.path().map_err(wrong)?.into_owned();
-        let Some(relative) = path.strip_prefix(&platform.root).ok().filter(|path| is_needed(path, platform)) else {
+        let Some(relative) = path
+            .strip_prefix(&platform.root)
+            .ok()
+            .filter(|path| is_needed(path, platform))
+        else {
             continue;
         };
         // Plain files are all that a runtime has; a link could lead out of the folder.
@@ -348,7 +434,9 @@ fn unpack(archive: File, platform: &Platform, into: &Path) -> Result<(), Install
         }
         unpacked += entry.size();
         if unpacked > MAX_UNPACKED {
-            return Err(InstallError::Archive { message: format!("it unpacks to more than {MAX_UNPACKED} bytes") });
+            return Err(InstallError::Archive {
+                message: format!("it unpacks to more than {MAX_UNPACKED} bytes"),
+            });
         }
         let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
         let target = into.join(relative);
@@ -365,14 +453,18 @@ fn unpack(archive: File, platform: &Platform, into: &Path) -> Result<(), Install
 }
 
 fn is_needed(path: &Path, platform: &Platform) -> bool {
-    path.components().all(|component| matches!(component, Component::Normal(_)))
+    path.components()
+        .all(|component| matches!(component, Component::Normal(_)))
         && platform.include.iter().any(|include| path.starts_with(include))
 }
 
 /// Says a program's version, as it does itself.
 pub fn version_of(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[cfg(test)]
@@ -433,11 +525,17 @@ mod tests {
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                if path.is_dir() { folders.push(path) } else { found.push(path) }
+                if path.is_dir() {
+                    folders.push(path)
+                } else {
+                    found.push(path)
+                }
             }
         }
-        let mut names: Vec<String> =
-            found.iter().map(|path| path.strip_prefix(folder).unwrap().display().to_string()).collect();
+        let mut names: Vec<String> = found
+            .iter()
+            .map(|path| path.strip_prefix(folder).unwrap().display().to_string())
+            .collect();
         names.sort();
         names
     }
@@ -448,12 +546,22 @@ mod tests {
         let (path, integrity) = archive(folder.path());
         let (runtime, target) = (runtime(&integrity), folder.path().join("runtimes/agent/1.0"));
         let source = Source::File(path);
-        assert_eq!(install(&runtime, &target, &source, &mut |_, _| {}).await.unwrap(), Installed::Fresh);
+        assert_eq!(
+            install(&runtime, &target, &source, &mut |_, _| {}).await.unwrap(),
+            Installed::Fresh
+        );
         assert_eq!(files(&target), ["bin/agent", "notes.txt"]);
         assert_eq!(version_of(&target.join("bin/agent")).as_deref(), Some("agent 1.0"));
-        assert_eq!(install(&runtime, &target, &source, &mut |_, _| {}).await.unwrap(), Installed::Already);
+        assert_eq!(
+            install(&runtime, &target, &source, &mut |_, _| {}).await.unwrap(),
+            Installed::Already
+        );
         let around = files(&folder.path().join("runtimes"));
-        assert_eq!(around, ["agent/.lock", "agent/1.0/bin/agent", "agent/1.0/notes.txt"], "nothing is left over");
+        assert_eq!(
+            around,
+            ["agent/.lock", "agent/1.0/bin/agent", "agent/1.0/notes.txt"],
+            "nothing is left over"
+        );
     }
 
     #[tokio::test]
@@ -461,7 +569,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, _) = archive(folder.path());
         let (runtime, target) = (runtime("sha512-AAAA"), folder.path().join("runtimes/agent/1.0"));
-        let error = install(&runtime, &target, &Source::File(path), &mut |_, _| {}).await.unwrap_err();
+        let error = install(&runtime, &target, &Source::File(path), &mut |_, _| {})
+            .await
+            .unwrap_err();
         assert!(matches!(error, InstallError::Integrity { .. }), "{error}");
         assert_eq!(files(&folder.path().join("runtimes")), ["agent/.lock"]);
     }
@@ -474,7 +584,11 @@ mod tests {
         let source = Source::File(path);
         let all = (0..4).map(|_| async { install(&runtime, &target, &source, &mut |_, _| {}).await.unwrap() });
         let done = futures::future::join_all(all).await;
-        assert_eq!(done.iter().filter(|done| **done == Installed::Fresh).count(), 1, "{done:?}");
+        assert_eq!(
+            done.iter().filter(|done| **done == Installed::Fresh).count(),
+            1,
+            "{done:?}"
+        );
     }
 
     #[tokio::test]
@@ -493,7 +607,10 @@ mod tests {
         let target = folder.path().join("runtimes/agent/1.0");
         let source = Source::Registry(Url::parse(&format!("{base}/npm/")).unwrap());
         let mut last = (0, None);
-        let done = install(&runtime(&integrity), &target, &source, &mut |done, total| last = (done, total)).await;
+        let done = install(&runtime(&integrity), &target, &source, &mut |done, total| {
+            last = (done, total)
+        })
+        .await;
         assert_eq!(done.unwrap(), Installed::Fresh);
         assert_eq!(Some(last.0), last.1);
         server.abort();
