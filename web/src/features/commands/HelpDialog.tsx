@@ -6,10 +6,26 @@ import "./commands.css";
 
 const ORDER: readonly CommandGroup[] = ["Go to", "Session", "Message", "Approval", "View", "Account"];
 
-function groups(commands: readonly Command[]): [CommandGroup, Command[]][] {
-  return ORDER.map((group): [CommandGroup, Command[]] => [
+interface Row {
+  title: string;
+  keys: string[];
+}
+
+/** Commands that do the same are one row with all their keys. */
+function rowsOf(commands: readonly Command[]): Row[] {
+  const rows = new Map<string, Row>();
+  for (const { title, keys = [] } of commands) {
+    const row = rows.get(title);
+    if (row) row.keys.push(...keys);
+    else rows.set(title, { title, keys: [...keys] });
+  }
+  return [...rows.values()];
+}
+
+function groups(commands: readonly Command[]): [CommandGroup, Row[]][] {
+  return ORDER.map((group): [CommandGroup, Row[]] => [
     group,
-    commands.filter((command) => command.group === group && command.keys?.length),
+    rowsOf(commands.filter((command) => command.group === group && command.keys?.length)),
   ]).filter(([, rows]) => rows.length > 0);
 }
 
@@ -34,12 +50,12 @@ export function HelpDialog({ open, onOpenChange }: { open: boolean; onOpenChange
               <section key={group}>
                 <h3>{group}</h3>
                 <ul>
-                  {rows.map((command) => (
-                    <li key={command.id}>
-                      <span>{command.title}</span>
+                  {rows.map(({ title, keys }) => (
+                    <li key={title}>
+                      <span>{title}</span>
                       <span className="help-keys">
-                        {command.keys?.map((keys) => (
-                          <Kbd key={keys} keys={keys} />
+                        {keys.map((chord) => (
+                          <Kbd key={chord} keys={chord} />
                         ))}
                       </span>
                     </li>

@@ -70,7 +70,7 @@ export function RepositoryField({ value, choices, onChange, onChoose, error, hin
           autoComplete="off"
           autoCapitalize="off"
           spellCheck={false}
-          placeholder="Path on the server or https:// URL; empty for a plain workspace"
+          placeholder="Path on the server or https:// URL"
           value={value}
           onFocus={() => setOpen(true)}
           onClick={() => setOpen(true)}

@@ -4,6 +4,7 @@ import type { PlanStep, TurnOutcome } from "../../api/types";
 import type { EntryOf } from "../../live/reducer";
 import type { ItemOf, Row } from "../../live/rows";
 import { Button } from "../../ui/Button";
+import { CodeText } from "../../ui/CodeText";
 import { CopyButton, CopyIconButton } from "../../ui/CopyButton";
 import { Markdown } from "../../ui/markdown/Markdown";
 import { clock, duration } from "../../ui/time";
@@ -28,7 +29,7 @@ export const UserBubble = memo(
     <div className={status ? `user pending ${status}` : "user"}>
       <div className="user-text">
         <span className="hidden-text">You: </span>
-        {text}
+        <CodeText text={text} />
       </div>
       {children}
     </div>
@@ -71,7 +72,9 @@ function Plan({ item }: { item: ItemOf<"plan"> }) {
           // biome-ignore lint/suspicious/noArrayIndexKey: a step is its place in the plan
           <li key={i} className={step.status}>
             {PLAN_ICONS[step.status]}
-            <span>{step.text}</span>
+            <span>
+              <CodeText text={step.text} />
+            </span>
             <span className="hidden-text">, {PLAN_WORDS[step.status]}</span>
           </li>
         ))}

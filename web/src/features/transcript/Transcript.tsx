@@ -85,7 +85,7 @@ export function Transcript({
   const content = useRef<HTMLDivElement>(null);
   const list = useRef<VirtualizerHandle>(null);
   const stick = useStickToBottom(scroller, content);
-  const { atBottom, toBottom } = stick;
+  const { atBottom, toBottom, release } = stick;
 
   const seenRows = useRef(rows.length);
   if (atBottom) seenRows.current = rows.length;
@@ -107,10 +107,12 @@ export function Transcript({
         const index = rows.findIndex(
           (row) => row.kind === "approval" && row.entry.approval.id === approval.id,
         );
-        if (index >= 0) list.current?.scrollToIndex(index, { align: "center" });
+        if (index < 0) return;
+        release();
+        list.current?.scrollToIndex(index, { align: "center" });
       },
     }),
-    [rows, toBottom],
+    [rows, toBottom, release],
   );
   useCommands([
     {
