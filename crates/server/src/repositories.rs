@@ -214,7 +214,7 @@ fn is_branch(name: &str) -> bool {
     (1..=MAX_BRANCH).contains(&name.len())
         && !name.starts_with(['-', '/', '.'])
         && !name.ends_with(['/', '.'])
-        && !name.ends_with(".lock")
+        && !name.to_ascii_lowercase().ends_with(".lock")
         && !name.contains("..")
         && !name.contains("//")
         && !name.contains("@{")

@@ -18,7 +18,7 @@ use crate::metrics;
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a handler may take. Above what sessions wait for a sandbox, so that their clearer
 /// answer comes first.
-const HANDLER: Duration = Duration::from_secs(60);
+const HANDLER: Duration = Duration::from_mins(1);
 
 tokio::task_local! {
     static CURRENT: RequestId;

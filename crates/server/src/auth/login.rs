@@ -33,7 +33,7 @@ const FIRST_NAMES: (&str, &str) = ("Mistle", "Owner");
 /// keeps a scanner from making the database work.
 const MAX_FAILURES: u32 = 10;
 /// How long it waits then.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// The most addresses that are remembered.
 const MAX_ADDRESSES: usize = 4096;
 

@@ -53,24 +53,20 @@ impl Client {
     pub(super) fn new(place: &Place) -> anyhow::Result<Self> {
         // Read only when something is missing: a client elsewhere has no configuration.
         let config = || Config::load(&place.location());
-        let base = match &place.url {
-            Some(url) => url.clone(),
-            None => {
-                let config = config()?;
-                credentials::address(&config.data_dir).unwrap_or_else(|| server::local_url(config.listen))
-            }
+        let base = if let Some(url) = &place.url {
+            url.clone()
+        } else {
+            let config = config()?;
+            credentials::address(&config.data_dir).unwrap_or_else(|| server::local_url(config.listen))
         };
-        let token = match &place.token {
-            Some(token) => token.trim().into(),
-            None => {
-                let data_dir = config()?.data_dir;
-                credentials::token(&data_dir).with_context(|| {
-                    format!(
-                        "no token: set --token or MISTLE_TOKEN, or start the server once ({} has none)",
-                        data_dir.display()
-                    )
-                })?
-            }
+        let token = if let Some(token) = &place.token {
+            token.trim().into()
+        } else {
+            let data_dir = config()?.data_dir;
+            credentials::token(&data_dir).with_context(|| {
+                let place = data_dir.display();
+                format!("no token: set --token or MISTLE_TOKEN, or start the server once ({place} has none)")
+            })?
         };
         let http = crate::http_client().connect_timeout(CONNECT).http1_only().build()?;
         Ok(Self { http, base, token })

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::output::Output;
+use super::output::{self, Output};
 use super::{FAILED, Place, Serve};
 use crate::auth::login;
 use crate::config::{Config, Log, LogFormat};
@@ -50,15 +50,17 @@ pub(super) async fn serve(place: &Place, serve: Serve, out: Output) -> anyhow::R
     };
     let link = (!serve.no_login_link).then(|| running.login_link.expose_secret().to_owned());
     if out.json {
-        out.value(&serde_json::json!({ "url": running.public_url, "address": running.address, "login_link": link }))?;
+        output::value(
+            &serde_json::json!({ "url": running.public_url, "address": running.address, "login_link": link }),
+        )?;
     } else {
-        out.line(format!(
+        output::line(format!(
             "Mistle {} serves on {}",
             env!("CARGO_PKG_VERSION"),
             running.public_url
         ))?;
         if let Some(link) = link {
-            out.line(format!("Sign in (once, within 15 minutes): {link}"))?;
+            output::line(format!("Sign in (once, within 15 minutes): {link}"))?;
         }
     }
     tokio::select! {
@@ -90,21 +92,21 @@ pub(super) async fn doctor(place: &Place, out: Output) -> anyhow::Result<u8> {
     let config = Config::load(&place.location())?;
     let findings = doctor::examine(&config).await;
     if out.json {
-        out.value(&findings)?;
+        output::value(&findings)?;
     } else {
-        out.line(out.strong("Configuration"))?;
-        out.line(toml::to_string_pretty(&without_nulls(findings.configuration.clone()))?.trim_end())?;
-        out.line("")?;
-        out.line(out.strong("Checks"))?;
+        output::line(out.strong("Configuration"))?;
+        output::line(toml::to_string_pretty(&without_nulls(findings.configuration.clone()))?.trim_end())?;
+        output::line("")?;
+        output::line(out.strong("Checks"))?;
         for check in &findings.checks {
             let status = match check.status {
                 Status::Ok => "ok  ",
                 Status::Warn => "warn",
                 Status::Fail => "FAIL",
             };
-            out.line(format!("{status}  {}: {}", check.name, check.detail))?;
+            output::line(format!("{status}  {}: {}", check.name, check.detail))?;
             if let Some(advice) = &check.advice {
-                out.line(format!("      {advice}"))?;
+                output::line(format!("      {advice}"))?;
             }
         }
     }
@@ -145,9 +147,9 @@ pub(super) async fn login_link(place: &Place, out: Output) -> anyhow::Result<u8>
     let link = login::new_link(&store, &url).await?;
     store.close().await;
     if out.json {
-        out.value(&serde_json::json!({ "login_link": link.expose_secret() }))?;
+        output::value(&serde_json::json!({ "login_link": link.expose_secret() }))?;
     } else {
-        out.line(link.expose_secret())?;
+        output::line(link.expose_secret())?;
     }
     Ok(0)
 }
@@ -183,7 +185,7 @@ fn list_runtimes(config: &Config, out: Output) -> anyhow::Result<()> {
                 serde_json::json!({ "name": name, "version": runtime.version, "folder": runtime.folder, "installed": runtime.is_installed() })
             })
             .collect();
-        return out.value(&list);
+        return output::value(&list);
     }
     let row = |(name, runtime): (&String, &crate::config::Runtime)| {
         let installed = if runtime.is_installed() { "yes" } else { "no" };
@@ -232,10 +234,11 @@ async fn install_one(
         Installed::Already => "is installed",
     };
     if out.json {
-        return out
-            .value(&serde_json::json!({ "name": runtime.name, "version": runtime.version, "folder": place.folder }));
+        return output::value(
+            &serde_json::json!({ "name": runtime.name, "version": runtime.version, "folder": place.folder }),
+        );
     }
-    out.line(format!(
+    output::line(format!(
         "{} {} {said} in {}",
         runtime.label,
         place.version,

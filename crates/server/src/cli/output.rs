@@ -12,39 +12,14 @@ use serde::Serialize;
 pub(super) struct Output {
     /// Whether a program reads.
     pub(super) json: bool,
+    /// Whether a terminal does.
+    styled: bool,
 }
 
 impl Output {
     pub(super) fn new(json: bool) -> Self {
-        Self { json }
-    }
-
-    /// One JSON value on a line.
-    pub(super) fn value<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
-        let mut stdout = io::stdout().lock();
-        serde_json::to_writer(&mut stdout, value)?;
-        stdout.write_all(b"\n")?;
-        Ok(())
-    }
-
-    /// A line of text.
-    pub(super) fn line(self, text: impl AsRef<str>) -> anyhow::Result<()> {
-        writeln!(io::stdout().lock(), "{}", text.as_ref())?;
-        Ok(())
-    }
-
-    /// Text without a line's end.
-    pub(super) fn text(self, text: &str) -> anyhow::Result<()> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()?;
-        Ok(())
-    }
-
-    /// A line beside the answer itself.
-    pub(super) fn note(self, text: impl AsRef<str>) {
-        // Nobody reading is no reason to fail.
-        let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+        let styled = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { json, styled }
     }
 
     /// What went wrong, with its causes.
@@ -52,22 +27,30 @@ impl Output {
         if let Some(super::client::Refused(problem)) = error.downcast_ref()
             && self.json
         {
-            let _ = serde_json::to_string(problem).map(|text| self.note(text));
+            let _ = serde_json::to_string(problem).map(note);
             return;
         }
         let mut causes = error.chain().map(ToString::to_string).collect::<Vec<_>>();
         causes.dedup();
-        self.note(format!("mistle: {}", plain(&causes.join(": "))));
+        note(format!("mistle: {}", plain(&causes.join(": "))));
+    }
+
+    fn style(self, text: &str, code: &str) -> String {
+        if self.styled {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// Bold, on a terminal.
     pub(super) fn strong(self, text: &str) -> String {
-        style(text, "1")
+        self.style(text, "1")
     }
 
     /// Faint, on a terminal.
     pub(super) fn faint(self, text: &str) -> String {
-        style(text, "2")
+        self.style(text, "2")
     }
 
     /// Columns, aligned.
@@ -80,23 +63,42 @@ impl Output {
                 .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..head.len()).map(width).collect();
-        let line = |cells: &[String]| {
+        let aligned = |cells: &[String]| {
             let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
-        self.line(self.faint(&line(&head)))?;
-        rows.iter().try_for_each(|row| self.line(line(row)))
+        line(self.faint(&aligned(&head)))?;
+        rows.iter().try_for_each(|row| line(aligned(row)))
     }
 }
 
-fn style(text: &str, code: &str) -> String {
-    let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    if wanted {
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
-    } else {
-        text.to_owned()
-    }
+/// One JSON value on a line.
+pub(super) fn value<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    serde_json::to_writer(&mut stdout, value)?;
+    stdout.write_all(b"\n")?;
+    Ok(())
+}
+
+/// A line of text.
+pub(super) fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
+    writeln!(io::stdout().lock(), "{}", text.as_ref())?;
+    Ok(())
+}
+
+/// Text without a line's end.
+pub(super) fn text(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// A line beside the answer itself.
+pub(super) fn note(text: impl AsRef<str>) {
+    // Nobody reading is no reason to fail.
+    let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
 }
 
 /// Text without anything that a terminal obeys, line ends and tabs apart.

@@ -14,7 +14,7 @@ use mistle_protocol::profile::{ProfileSummary, Repository};
 use mistle_protocol::session::{Activity, Delivery, QueuedMessage, Session, SessionEvent, SessionState};
 
 use super::client::Client;
-use super::output::{Output, plain, short};
+use super::output::{self, Output, plain, short};
 use super::watch::{self, Approve, Goal};
 use super::{FAILED, exec};
 
@@ -172,7 +172,7 @@ pub(super) async fn profile(client: &Client, command: Profile, out: Output) -> a
     let Profile::List = command;
     let profiles: Vec<ProfileSummary> = client.get("/profiles").await?;
     if out.json {
-        out.value(&profiles)?;
+        output::value(&profiles)?;
         return Ok(0);
     }
     let row = |summary: &ProfileSummary| {
@@ -217,7 +217,7 @@ pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyho
             client.act(Method::POST, &format!("/sessions/{id}/interrupt")).await?;
             Ok(0)
         }
-        Command::Delete { id, yes } => delete(client, id, yes, out).await,
+        Command::Delete { id, yes } => delete(client, id, yes).await,
     }
 }
 
@@ -268,14 +268,14 @@ async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
     let session: Session = client.create("/sessions", &body).await?;
     if !new.wait.wait {
         if out.json {
-            out.value(&session)?
+            output::value(&session)?;
         } else {
-            out.line(session.id.to_string())?
+            output::line(session.id.to_string())?;
         }
         return Ok(0);
     }
     if !out.json {
-        out.note(format!(
+        output::note(format!(
             "{} {}",
             out.strong(&session.id.to_string()),
             short(&session.title, 80)
@@ -308,9 +308,9 @@ async fn message(client: &Client, send: Send, out: Output) -> anyhow::Result<u8>
         return watch::watch(client, id, before.last_seq, goal, approve_by_default(&send.wait), out).await;
     }
     if out.json {
-        out.value(&message)?
+        output::value(&message)?;
     } else {
-        out.line(message.id.to_string())?
+        output::line(message.id.to_string())?;
     }
     Ok(0)
 }
@@ -326,7 +326,7 @@ async fn list(client: &Client, limit: u32, out: Output) -> anyhow::Result<u8> {
         cursor = format!("&cursor={next}");
     }
     if out.json {
-        out.value(&sessions)?;
+        output::value(&sessions)?;
         return Ok(0);
     }
     let row = |session: &Session| {
@@ -371,10 +371,10 @@ fn ago(at: Timestamp) -> String {
 async fn show(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8> {
     let session: Session = client.get(&format!("/sessions/{id}")).await?;
     if out.json {
-        out.value(&session)?;
+        output::value(&session)?;
         return Ok(0);
     }
-    out.line(out.strong(&short(&session.title, 100)))?;
+    output::line(out.strong(&short(&session.title, 100)))?;
     let mut rows = vec![
         ("id", session.id.to_string()),
         ("state", format!("{}, {}", state(&session), ago(session.state_since))),
@@ -407,10 +407,10 @@ async fn show(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8>
     }
     rows.push(("queued", session.queued.to_string()));
     for (name, value) in rows {
-        out.line(format!("{} {}", out.faint(&format!("{name:<10}")), plain(&value)))?;
+        output::line(format!("{} {}", out.faint(&format!("{name:<10}")), plain(&value)))?;
     }
     for approval in &session.approvals {
-        out.line("")?;
+        output::line("")?;
         watch::show_approval(approval, out)?;
     }
     Ok(0)
@@ -463,9 +463,9 @@ async fn events(client: &Client, id: SessionId, after: u64, out: Output) -> anyh
             .await?;
         for event in &page.data {
             if out.json {
-                out.value(event)?
+                output::value(event)?;
             } else {
-                printer.event(event)?
+                printer.event(event)?;
             }
         }
         let Some(last) = page.data.last() else { break };
@@ -487,20 +487,20 @@ async fn change(client: &Client, id: SessionId, verb: Verb, wait: bool, out: Out
         return watch::watch(client, id, session.last_seq, goal, Approve::Leave, out).await;
     }
     if out.json {
-        out.value(&session)?
+        output::value(&session)?;
     } else {
-        out.line(state(&session))?
+        output::line(state(&session))?;
     }
     Ok(0)
 }
 
-async fn delete(client: &Client, id: SessionId, yes: bool, out: Output) -> anyhow::Result<u8> {
+async fn delete(client: &Client, id: SessionId, yes: bool) -> anyhow::Result<u8> {
     if !yes {
         if !std::io::stdin().is_terminal() {
             bail!("deleting takes the session's disk with it; say --yes");
         }
         let session: Session = client.get(&format!("/sessions/{id}")).await?;
-        out.text(&format!(
+        output::text(&format!(
             "Delete \"{}\" with its disk? This can't be undone. [y/N] ",
             short(&session.title, 60)
         ))?;

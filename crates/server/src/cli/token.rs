@@ -6,7 +6,7 @@ use mistle_protocol::api::{CreatedToken, NewToken, Page, Token};
 use mistle_protocol::id::TokenId;
 
 use super::client::Client;
-use super::output::{Output, short};
+use super::output::{self, Output, short};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -29,10 +29,10 @@ pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyho
         Command::Create { name } => {
             let created: CreatedToken = client.post("/tokens", &NewToken { name }).await?;
             if out.json {
-                out.value(&created)?;
+                output::value(&created)?;
             } else {
-                out.note(format!("{}; its secret is not shown again:", created.token.id));
-                out.line(created.secret)?;
+                output::note(format!("{}; its secret is not shown again:", created.token.id));
+                output::line(created.secret)?;
             }
         }
         Command::List => {
@@ -45,7 +45,7 @@ pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyho
                 cursor = format!("&cursor={next}");
             }
             if out.json {
-                out.value(&tokens)?;
+                output::value(&tokens)?;
             } else {
                 let when = |at: jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M").to_string();
                 let row = |token: &Token| {

@@ -20,7 +20,7 @@ use tokio::io::AsyncBufReadExt as _;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{Client, Refused, Socket};
-use super::output::{Output, plain};
+use super::output::{self, Output, plain};
 use super::session::state;
 use super::{FAILED, INTERRUPTED, NEEDS_YOU};
 
@@ -87,7 +87,7 @@ pub(super) async fn watch(
     tokio::select! {
         code = watch.run() => code,
         _ = tokio::signal::ctrl_c() => {
-            out.note(format!("\nThe session goes on; see `mistle session events {id} --follow`."));
+            output::note(format!("\nThe session goes on; see `mistle session events {id} --follow`."));
             Ok(BY_SIGNAL)
         }
     }
@@ -167,7 +167,7 @@ impl Watch<'_> {
                 },
                 line = keyboard.next_line(), if self.asked.is_some() => {
                     let Some(line) = line? else {
-                        self.out.note("Nobody answers here.");
+                        output::note("Nobody answers here.");
                         return Ok(Some(NEEDS_YOU));
                     };
                     self.typed(line.trim()).await?;
@@ -178,7 +178,7 @@ impl Watch<'_> {
 
     async fn message(&mut self, message: LiveMessage) -> anyhow::Result<Option<u8>> {
         if self.out.json {
-            self.out.value(&message)?;
+            output::value(&message)?;
         }
         match message {
             LiveMessage::Event { event } => {
@@ -200,7 +200,7 @@ impl Watch<'_> {
                 }
             }
             LiveMessage::Deleted { .. } => {
-                self.out.note("The session was deleted.");
+                output::note("The session was deleted.");
                 return Ok(Some(INTERRUPTED));
             }
             LiveMessage::Queue { messages } => {
@@ -210,7 +210,7 @@ impl Watch<'_> {
                         .find(|message| message.id == id)
                         .and_then(|message| message.error.as_ref())
                 {
-                    self.out.note(format!("The message was refused: {}", plain(error)));
+                    output::note(format!("The message was refused: {}", plain(error)));
                     return Ok(Some(FAILED));
                 }
             }
@@ -268,7 +268,7 @@ impl Watch<'_> {
             (Goal::Never, _) => return None,
             (Goal::Running, SessionState::Running) | (Goal::Stopped, SessionState::Stopped) => {
                 if !self.out.json {
-                    self.out.note(state(session));
+                    output::note(state(session));
                 }
                 return Some(0);
             }
@@ -277,14 +277,13 @@ impl Watch<'_> {
         match session.state {
             SessionState::Failed => {
                 if let Some(trouble) = &session.trouble {
-                    self.out
-                        .note(format!("The session failed: {}", plain(&trouble.message)));
-                    trouble.hint.iter().for_each(|hint| self.out.note(plain(hint)));
+                    output::note(format!("The session failed: {}", plain(&trouble.message)));
+                    trouble.hint.iter().for_each(|hint| output::note(plain(hint)));
                 }
                 Some(FAILED)
             }
             SessionState::Stopped | SessionState::Deleted => {
-                self.out.note("The session is stopped.");
+                output::note("The session is stopped.");
                 Some(INTERRUPTED)
             }
             _ => None,
@@ -296,7 +295,7 @@ impl Watch<'_> {
             let decision = match self.approve {
                 Approve::Leave => return Ok(None),
                 Approve::Stop => {
-                    self.out.note(format!(
+                    output::note(format!(
                         "An approval waits; answer it with `mistle session approve {} --accept`.",
                         self.id
                     ));
@@ -305,8 +304,7 @@ impl Watch<'_> {
                 Approve::Ask => {
                     if self.asked.as_ref() != Some(&approval.id) {
                         self.asked = Some(approval.id.clone());
-                        self.out
-                            .text("Allow it? [y]es, [a]lways in this session, [n]o, or what to do instead: ")?;
+                        output::text("Allow it? [y]es, [a]lways in this session, [n]o, or what to do instead: ")?;
                     }
                     return Ok(None);
                 }
@@ -376,25 +374,25 @@ pub(super) async fn answer(client: &Client, id: SessionId, approval: &str, answe
 pub(super) fn show_approval(approval: &Approval, out: Output) -> anyhow::Result<()> {
     match &approval.subject {
         ApprovalSubject::Command { command, cwd } => {
-            out.line(format!(
+            output::line(format!(
                 "? {} {}",
                 out.strong(&plain(command)),
                 out.faint(&format!("in {}", plain(cwd)))
             ))?;
         }
         ApprovalSubject::FileChange { changes } => {
-            out.line("? edit files")?;
+            output::line("? edit files")?;
             for change in changes {
-                out.line(format!("  {}", changed(change)))?;
-                out.line(indented(&change.diff))?;
+                output::line(format!("  {}", changed(change)))?;
+                output::line(indented(&change.diff))?;
             }
         }
-        ApprovalSubject::Other { question } => out.line(format!("? {}", plain(question)))?,
+        ApprovalSubject::Other { question } => output::line(format!("? {}", plain(question)))?,
     }
     if let Some(reason) = &approval.reason {
-        out.line(out.faint(&format!("  {}", plain(reason))))?;
+        output::line(out.faint(&format!("  {}", plain(reason))))?;
     }
-    out.line(out.faint(&format!("  approval {}", plain(&approval.id))))
+    output::line(out.faint(&format!("  approval {}", plain(&approval.id))))
 }
 
 fn changed(change: &FileChange) -> String {
@@ -435,10 +433,10 @@ impl Printer {
 
     fn line(&mut self, text: impl AsRef<str>) -> anyhow::Result<()> {
         if !self.line_ended {
-            self.out.line("")?;
+            output::line("")?;
             self.line_ended = true;
         }
-        self.out.line(text)
+        output::line(text)
     }
 
     pub(super) fn event(&mut self, event: &SessionEvent) -> anyhow::Result<()> {
@@ -530,7 +528,7 @@ impl Printer {
         if let Some(last) = text.chars().last() {
             self.line_ended = last == '\n';
         }
-        self.out.text(&text)
+        output::text(&text)
     }
 
     fn completed(&mut self, item: &Item) -> anyhow::Result<()> {
@@ -580,6 +578,6 @@ impl Printer {
 
     fn line_end(&mut self) -> anyhow::Result<()> {
         self.line_ended = true;
-        self.out.line("")
+        output::line("")
     }
 }

@@ -136,7 +136,7 @@ impl Provider {
 pub enum ProviderKind {
     /// The demo model, served by the server itself from scenario files.
     Scripted,
-    /// OpenAI's Responses and Chat Completions APIs, and whatever is compatible.
+    /// The Responses and Chat Completions APIs of `OpenAI` and whatever is compatible.
     Openai,
     /// Anthropic's Messages API.
     Anthropic,

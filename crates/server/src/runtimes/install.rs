@@ -141,22 +141,25 @@ pub async fn registry(configured: Option<&Url>) -> Result<Url, InstallError> {
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let text = match text {
         Some(text) => text,
-        None => {
-            let output = tokio::process::Command::new("npm")
-                .args(["config", "get", "registry"])
-                .output()
-                .await;
-            output
-                .ok()
-                .filter(|output| output.status.success())
-                .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-                .ok_or(InstallError::NoRegistry)?
-        }
+        None => npm_registry().await.ok_or(InstallError::NoRegistry)?,
     };
     Url::parse(&text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
         .ok_or(InstallError::Registry { text })
+}
+
+/// The registry that npm uses, by its own account.
+async fn npm_registry() -> Option<String> {
+    let output = tokio::process::Command::new("npm")
+        .args(["config", "get", "registry"])
+        .output()
+        .await
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Installs a runtime into `folder`. `progress` hears how many bytes of how many are there.
@@ -526,9 +529,9 @@ mod tests {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
-                    folders.push(path)
+                    folders.push(path);
                 } else {
-                    found.push(path)
+                    found.push(path);
                 }
             }
         }
@@ -608,7 +611,7 @@ mod tests {
         let source = Source::Registry(Url::parse(&format!("{base}/npm/")).unwrap());
         let mut last = (0, None);
         let done = install(&runtime(&integrity), &target, &source, &mut |done, total| {
-            last = (done, total)
+            last = (done, total);
         })
         .await;
         assert_eq!(done.unwrap(), Installed::Fresh);

@@ -26,8 +26,7 @@ const STREAMS: [&str; 4] = ["live_all", "live_session", "terminals_io", "exec_ru
 fn body(operation: &str) -> Option<Value> {
     Some(match operation {
         "sessions_change" => json!({ "title": "x" }),
-        "messages_send" => json!({ "text": "x" }),
-        "messages_change" => json!({ "text": "x" }),
+        "messages_send" | "messages_change" => json!({ "text": "x" }),
         "approvals_answer" => json!({ "decision": "accept", "message": null }),
         "terminals_open" => json!({ "cols": 80, "rows": 24 }),
         _ => return None,
@@ -62,7 +61,7 @@ async fn no_operation_answers_without_credentials_or_about_what_belongs_to_other
                     .http
                     .request(method.clone(), app.url(&path))
                     .header("origin", app.origin());
-                body(name).iter().fold(request, |request, body| request.json(body))
+                body(name).iter().fold(request, reqwest::RequestBuilder::json)
             };
             assert_eq!(
                 problem(request().send().await.unwrap()).await,
