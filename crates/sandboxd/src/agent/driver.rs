@@ -622,7 +622,10 @@ impl Driver {
                 self.stale.retain(|id| *id != item.id);
                 self.see(item).await;
             }
-            AgentEvent::ItemStarted { ref item } => self.see(item).await,
+            AgentEvent::ItemStarted { ref item } => {
+                self.close_sayings(item).await;
+                self.see(item).await;
+            }
             AgentEvent::ApprovalRequested {
                 approval: Approval { ref item_id, .. },
             } => {
@@ -638,6 +641,22 @@ impl Driver {
             _ => {}
         }
         self.journal.record(event).await;
+    }
+
+    /// A message of a person cuts what the model was saying.
+    async fn close_sayings(&mut self, item: &Item) {
+        if !matches!(item.body, ItemBody::UserMessage { .. }) {
+            return;
+        }
+        for waiting in self.coalescer.take_all() {
+            self.journal.record(waiting).await;
+        }
+        for event in self
+            .journal
+            .ledger(|ledger| ledger.close_sayings(&item.conversation_id, Timestamp::now()))
+        {
+            self.journal.record(event).await;
+        }
     }
 
     /// A steered message whose item is there was taken by the model.

@@ -249,14 +249,14 @@ impl Journal {
         Ok(chunk.or_else(|| self.shared.lock().read_memory(after, visible)))
     }
 
-    /// Waits until everything that was recorded survives a crash, or can't be written.
+    /// Waits until everything that was recorded survives a crash, or is shown while it can't be
+    /// written.
     pub(crate) async fn flush(&self) {
         let last = self.seq();
+        let shown = || *self.shared.visible.borrow() >= last && self.shared.lock().full;
         let mut synced = self.shared.synced.subscribe();
         // The sender lives as long as `self`.
-        let _ = synced
-            .wait_for(|synced| *synced >= last || self.shared.lock().full)
-            .await;
+        let _ = synced.wait_for(|synced| *synced >= last || shown()).await;
     }
 
     /// Flushes and ends the writer. Nothing may be recorded after it.

@@ -245,10 +245,14 @@ impl Ledger {
 
     /// The items of a conversation that are open.
     pub(crate) fn open_items(&self, conversation: &str) -> Vec<ItemId> {
-        let open = |(id, item): (&ItemId, &Option<Box<Item>>)| item.as_ref().map(|_| id.clone());
-        self.turn(conversation)
-            .map(|turn| turn.items.iter().filter_map(open).collect())
-            .unwrap_or_default()
+        self.open(conversation).map(|item| item.id.clone()).collect()
+    }
+
+    /// What has to be recorded when a steering message reaches the model: whatever it was saying
+    /// is cut, and the runtime does not come back to it.
+    pub(crate) fn close_sayings(&self, conversation: &str, at: Timestamp) -> Vec<AgentEvent> {
+        let said = |item: &&Item| matches!(item.body, ItemBody::AgentMessage { .. } | ItemBody::Reasoning { .. });
+        self.open(conversation).filter(said).map(|item| cut(item, at)).collect()
     }
 
     /// What has to be recorded before a conversation's turn ends, so that nothing stays open in it.
@@ -261,16 +265,7 @@ impl Ledger {
                 approval_id: approval.id.clone(),
                 decision: None,
             });
-        let items = self
-            .turn(conversation)
-            .into_iter()
-            .flat_map(|turn| turn.items.values().flatten())
-            .map(|item| {
-                let mut item = Item::clone(item);
-                item.status = ItemStatus::Failed;
-                item.completed_at = Some(at);
-                AgentEvent::ItemCompleted { item }
-            });
+        let items = self.open(conversation).map(|item| cut(item, at));
         approvals.chain(items).collect()
     }
 
@@ -286,6 +281,13 @@ impl Ledger {
             outcome: TurnOutcome::Interrupted,
         });
         events
+    }
+
+    fn open(&self, conversation: &str) -> impl Iterator<Item = &Item> {
+        self.turn(conversation)
+            .into_iter()
+            .flat_map(|turn| turn.items.values().flatten())
+            .map(|item| &**item)
     }
 
     fn turn(&self, conversation: &str) -> Option<&TurnState> {
@@ -318,6 +320,13 @@ fn remember<T>(list: &mut VecDeque<T>, value: T) {
         list.pop_front();
     }
     list.push_back(value);
+}
+
+fn cut(item: &Item, at: Timestamp) -> AgentEvent {
+    let mut item = item.clone();
+    item.status = ItemStatus::Failed;
+    item.completed_at = Some(at);
+    AgentEvent::ItemCompleted { item }
 }
 
 fn grow(body: &mut ItemBody, more: &str) {
@@ -364,10 +373,10 @@ pub(crate) mod tests {
         }
     }
 
-    fn record(ledger: &mut Ledger, event: AgentEvent) -> bool {
-        let admitted = ledger.admits(&event);
+    fn record(ledger: &mut Ledger, event: &AgentEvent) -> bool {
+        let admitted = ledger.admits(event);
         if admitted {
-            ledger.apply(&event);
+            ledger.apply(event);
         }
         admitted
     }
@@ -391,7 +400,7 @@ pub(crate) mod tests {
                 text: "half a sen".into(),
             },
         ] {
-            assert!(record(&mut ledger, event));
+            assert!(record(&mut ledger, &event));
         }
         ledger
     }
@@ -421,32 +430,32 @@ pub(crate) mod tests {
         let mut ledger = with_open_message();
         assert!(!record(
             &mut ledger,
-            AgentEvent::TurnStarted {
+            &AgentEvent::TurnStarted {
                 conversation_id: "c".into(),
                 turn_id: "t".into()
             }
         ));
         assert!(!record(
             &mut ledger,
-            AgentEvent::ItemStarted {
+            &AgentEvent::ItemStarted {
                 item: message("c", "t", "i", "")
             }
         ));
         assert!(record(
             &mut ledger,
-            AgentEvent::ItemCompleted {
+            &AgentEvent::ItemCompleted {
                 item: message("c", "t", "i", "whole")
             }
         ));
         assert!(!record(
             &mut ledger,
-            AgentEvent::ItemCompleted {
+            &AgentEvent::ItemCompleted {
                 item: message("c", "t", "i", "whole")
             }
         ));
         assert!(!record(
             &mut ledger,
-            AgentEvent::ItemDelta {
+            &AgentEvent::ItemDelta {
                 conversation_id: "c".into(),
                 item_id: "i".into(),
                 text: "late".into()
@@ -457,8 +466,8 @@ pub(crate) mod tests {
             turn_id: "t".into(),
             outcome: TurnOutcome::Completed,
         };
-        assert!(record(&mut ledger, end.clone()));
-        assert!(!record(&mut ledger, end));
+        assert!(record(&mut ledger, &end));
+        assert!(!record(&mut ledger, &end));
         assert_eq!(ledger.all_running(), vec![]);
     }
 
@@ -469,7 +478,7 @@ pub(crate) mod tests {
         for id in &ids {
             record(
                 &mut ledger,
-                AgentEvent::MessageDelivered {
+                &AgentEvent::MessageDelivered {
                     message_id: *id,
                     conversation_id: "c".into(),
                     turn_id: "t".into(),

@@ -2,6 +2,12 @@
 //!
 //! Codex' program is `MISTLE_CODEX`, or the one that `cargo xtask up` fetched.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a helper of a test that can't go on fails the test"
+)]
+
 mod approvals;
 mod failures;
 mod recovery;

@@ -126,13 +126,16 @@ async fn hooks_of_a_repository_do_not_run() {
     assert!(!Path::new(&ran).exists());
 }
 
+/// Makes a source; `CLOSED` in it is an address where nobody listens.
+type Source = fn(&World) -> String;
+
 #[tokio::test]
 async fn failures_say_what_to_do() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let cases: [(&str, fn(&World) -> String, Option<&str>); 6] = [
+    let cases: [(&str, Source, Option<&str>); 6] = [
         ("no git repository at", |world| world.path("nothing"), None),
         (
             "no git repository at",

@@ -116,6 +116,27 @@ async fn a_running_turn_takes_messages_only_when_they_steer() {
 }
 
 #[tokio::test]
+async fn a_message_in_mid_sentence_cuts_it() {
+    let (world, mut events) = World::ready(ApprovalPolicy::Autonomous).await;
+    let (conversation, _) = world.say(None, "slow stream 200 every 50ms").await;
+    events
+        .until(|event| matches!(event, AgentEvent::ItemDelta { .. }))
+        .await;
+    let mut steered = message(Some(&conversation), "enough");
+    steered.steer = true;
+    assert!(matches!(world.deliver(&steered).await, Delivered::Accepted { .. }));
+    let cut = events.until(|event| matches!(event, AgentEvent::ItemCompleted { item } if matches!(item.body, ItemBody::AgentMessage { .. }))).await;
+    let AgentEvent::ItemCompleted { item } = cut else {
+        unreachable!()
+    };
+    assert_eq!(item.status, ItemStatus::Failed);
+    let next = events.next().await;
+    assert!(matches!(next, AgentEvent::ItemStarted { item } if matches!(item.body, ItemBody::UserMessage { .. })));
+    world.interrupt().await;
+    events.turn_end().await;
+}
+
+#[tokio::test]
 async fn a_steered_message_that_the_turn_did_not_take_is_sent_again() {
     let (world, mut events) = World::ready(ApprovalPolicy::AskEveryTime).await;
     let (conversation, _) = world.say(None, "run: echo one").await;

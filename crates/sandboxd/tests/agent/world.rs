@@ -23,7 +23,7 @@ use serde::Serialize;
 use tower::ServiceExt as _;
 
 /// Longer than anything here takes, retries of a failing model included.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Codex' program.
 pub(crate) fn codex() -> String {
@@ -268,7 +268,7 @@ impl World {
             origin: None,
             branch: None,
         });
-        self.plan.cwd = self.workspaces().join(name).to_str().unwrap().to_owned();
+        self.plan.cwd = self.path(&format!("workspace/{name}"));
         self.plan.repositories.last_mut().unwrap()
     }
 }
@@ -350,9 +350,8 @@ impl Events {
     pub(crate) async fn until(&mut self, fits: impl Fn(&AgentEvent) -> bool) -> AgentEvent {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let event = match tokio::time::timeout_at(deadline, self.next()).await {
-                Ok(event) => event,
-                Err(_) => panic!("it did not come; there were {:#?}", self.seen),
+            let Ok(event) = tokio::time::timeout_at(deadline, self.next()).await else {
+                panic!("it did not come; there were {:#?}", self.seen);
             };
             if fits(&event) {
                 return event;

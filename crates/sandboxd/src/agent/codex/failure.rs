@@ -122,3 +122,66 @@ fn shorten(text: &str) -> String {
         format!("{}…", &text[..text.floor_char_boundary(MAX_DETAIL)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn error(message: &str, info: &Value) -> TurnError {
+        serde_json::from_value(json!({ "message": message, "codexErrorInfo": info })).unwrap()
+    }
+
+    #[test]
+    fn every_failure_has_a_name() {
+        for (message, info, code) in [
+            (
+                "unexpected status 401 Unauthorized: bad key",
+                json!({ "httpConnectionFailed": { "httpStatusCode": 401 } }),
+                "model_unauthorized",
+            ),
+            (
+                "exceeded retry limit",
+                json!({ "responseTooManyFailedAttempts": { "httpStatusCode": 429 } }),
+                "usage_limit",
+            ),
+            ("high demand", json!("internalServerError"), "model_unreachable"),
+            (
+                "stream disconnected before completion: error sending request for url",
+                json!("other"),
+                "model_unreachable",
+            ),
+            (
+                "stream disconnected before completion: stream closed before response.completed",
+                json!("other"),
+                "model_stream_cut",
+            ),
+            ("too long", json!("contextWindowExceeded"), "context_full"),
+            ("policy", json!({ "somethingOfTomorrow": null }), "other"),
+            ("", Value::Null, "other"),
+        ] {
+            assert_eq!(explain(Some(&error(message, &info)), None).code, code, "{message}");
+        }
+        assert_eq!(explain(None, None).code, "other");
+    }
+
+    #[test]
+    fn a_person_reads_the_message_of_a_json_error() {
+        let failure = explain(
+            Some(&error(r#"{"error":{"message":"model not found"}}"#, &json!("other"))),
+            None,
+        );
+        assert_eq!(failure.message, "The turn failed: model not found.");
+    }
+
+    #[test]
+    fn a_retry_says_why_and_how_often() {
+        let mut retry = error("Reconnecting... 2/5", &Value::Null);
+        retry.additional_details = Some("stream closed.".to_owned());
+        assert_eq!(
+            retrying(&retry),
+            "The model request failed: stream closed. Trying again (attempt 2 of 5)."
+        );
+    }
+}
