@@ -101,6 +101,8 @@ ids! {
     MessageId = "msg";
     /// A terminal in a sandbox.
     TerminalId = "trm";
+    /// A comment on lines of a diff.
+    CommentId = "cmt";
     /// A bearer token of the API.
     TokenId = "tok";
     /// One row of the egress record.

@@ -13,12 +13,14 @@
 //! | [`frame`] | the framing of byte streams (terminals, exec) |
 //! | [`profile`] | sandbox profiles |
 //! | [`session`] | sessions, their queue and their event record |
+//! | [`changes`] | what changed in a working tree, and comments on it |
 //! | [`egress`] | the record of outgoing connections |
 //! | [`api`] | requests and pages of the public API |
 //! | [`problem`] | RFC 9457 problems |
 
 pub mod agent;
 pub mod api;
+pub mod changes;
 pub mod control;
 pub mod egress;
 pub mod frame;

@@ -205,6 +205,9 @@ pub enum LiveMessage {
         /// The messages.
         messages: Vec<QueuedMessage>,
     },
+    /// The working tree may look different from what was read before. Only on the session's own
+    /// stream.
+    Changes,
     /// The reader was too slow and must connect again with the last sequence number that it has.
     Lagged,
 }
