@@ -165,9 +165,15 @@ export function Shell() {
       <a className="skip-link" href="#main">
         Skip to content
       </a>
-      {showList && (
+      {listOnly && (
+        <main id="main" className="shell-list" tabIndex={-1}>
+          <h1 className="hidden-text">Sessions</h1>
+          <SessionList />
+        </main>
+      )}
+      {showList && !listOnly && (
         <aside className="shell-list" aria-label="Session list">
-          <SessionList onCollapse={narrow ? undefined : toggle} />
+          <SessionList onCollapse={toggle} />
         </aside>
       )}
       {!listOnly && (

@@ -273,7 +273,12 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
             onEdit={(text) => composer.current?.insert(text)}
           />
           <div className="composer-area">
-            <ApprovalBar session={session.id} approvals={approvals} onShow={showApproval} />
+            <ApprovalBar
+              session={session.id}
+              folder={session.cwd}
+              approvals={approvals}
+              onShow={showApproval}
+            />
             <Queue session={session} messages={pending.queue} />
             <Composer
               key={session.id}
@@ -287,7 +292,12 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
         </main>
       )}
       {showTerminal && (
-        <>
+        <section
+          className="terminal-area"
+          aria-label="Terminal"
+          style={narrow ? undefined : { height }}
+          data-pane="terminal"
+        >
           {!narrow && (
             <Resizer
               label="Terminal height"
@@ -298,10 +308,8 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
               onChange={(next) => setPanels({ ...panels, height: next })}
             />
           )}
-          <div className="terminal-area" style={narrow ? undefined : { height }}>
-            <TerminalPane key={session.id} session={session} onClose={narrow ? undefined : toggleTerminal} />
-          </div>
-        </>
+          <TerminalPane key={session.id} session={session} onClose={narrow ? undefined : toggleTerminal} />
+        </section>
       )}
       {narrow && (
         <nav className="bottom-tabs" aria-label="Panes">

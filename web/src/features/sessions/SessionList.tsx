@@ -59,12 +59,12 @@ function Groups({ sessions }: { sessions: readonly Session[] }) {
     if (rows.length === 0) return null;
     const id = `group-${group.replace(" ", "-")}`;
     return (
-      <section key={group} aria-labelledby={id}>
+      <div key={group}>
         <h2 id={id} className="session-group">
           {GROUP_TITLES[group]}
           {rows.length > 1 && <span>{rows.length}</span>}
         </h2>
-        <ul>
+        <ul aria-labelledby={id}>
           {rows.map((session) => (
             <SessionRow
               key={session.id}
@@ -74,7 +74,7 @@ function Groups({ sessions }: { sessions: readonly Session[] }) {
             />
           ))}
         </ul>
-      </section>
+      </div>
     );
   });
 }
@@ -115,13 +115,7 @@ export function SessionList({ onCollapse }: { onCollapse?: () => void }) {
           </IconButton>
         )}
       </div>
-      <Link
-        href="/new"
-        className="new-session"
-        aria-label="New session"
-        aria-keyshortcuts="c"
-        data-pane-focus
-      >
+      <Link href="/new" className="new-session" aria-keyshortcuts="c" data-pane-focus>
         <Plus size={16} aria-hidden="true" />
         New session
         <Kbd keys="c" />

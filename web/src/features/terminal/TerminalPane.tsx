@@ -59,7 +59,7 @@ export function TerminalPane({ session, onClose }: TerminalPaneProps) {
   };
 
   return (
-    <section className="terminal-pane" aria-label="Terminal" data-pane="terminal">
+    <div className="terminal-pane">
       <div className="terminal-bar">
         <h2 className="truncate">{title || "Terminal"}</h2>
         {note && <span className="terminal-note">{note}</span>}
@@ -121,6 +121,6 @@ export function TerminalPane({ session, onClose }: TerminalPaneProps) {
           <Button onClick={() => void again()}>New terminal</Button>
         </div>
       )}
-    </section>
+    </div>
   );
 }

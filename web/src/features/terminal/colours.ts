@@ -50,5 +50,8 @@ export function terminalTheme(theme: Theme): ITheme {
     cursor: token("--ink"),
     cursorAccent: token("--pane"),
     selectionBackground: `${token("--focus")}44`,
+    scrollbarSliderBackground: token("--line"),
+    scrollbarSliderHoverBackground: token("--line-strong"),
+    scrollbarSliderActiveBackground: token("--line-strong"),
   };
 }

@@ -6,7 +6,7 @@ import { CopyIconButton } from "../../ui/CopyButton";
 import { ago, useNow } from "../../ui/time";
 import "./approval.css";
 import { answer, question, setInView, useApprovalState } from "./approvals";
-import { FileCard } from "./Diff";
+import { FileCard, pathIn } from "./Diff";
 
 function Subject({ approval }: { approval: Approval }) {
   const { subject } = approval;
@@ -150,12 +150,12 @@ export function ApprovalCard({ session, approval }: { session: string; approval:
   );
 }
 
-function subjectLine({ subject }: Approval): string {
+function subjectLine({ subject }: Approval, folder: string): string {
   switch (subject.kind) {
     case "command":
       return subject.command;
     case "file_change":
-      return subject.changes.map((file) => file.path).join(", ");
+      return subject.changes.map((file) => pathIn(folder, file.path)).join(", ");
     case "other":
       return subject.question;
   }
@@ -163,12 +163,14 @@ function subjectLine({ subject }: Approval): string {
 
 interface ApprovalBarProps {
   session: string;
+  /** The session's working directory. */
+  folder: string;
   approvals: readonly Approval[];
   onShow: (approval: Approval) => void;
 }
 
 /** Above the composer while a question waits whose card is not in view. */
-export function ApprovalBar({ session, approvals, onShow }: ApprovalBarProps) {
+export function ApprovalBar({ session, folder, approvals, onShow }: ApprovalBarProps) {
   const first = approvals[0];
   const { inView } = useApprovalState(first?.id);
   if (!first || inView) return null;
@@ -177,7 +179,7 @@ export function ApprovalBar({ session, approvals, onShow }: ApprovalBarProps) {
       <button type="button" className="approval-bar-what" onClick={() => onShow(first)}>
         <CircleAlert size={16} aria-hidden="true" />
         <strong>{question(first)}</strong>
-        <code className="truncate">{subjectLine(first)}</code>
+        <code className="truncate">{subjectLine(first, folder)}</code>
       </button>
       <ApprovalActions session={session} approval={first}>
         {approvals.length > 1 && <span className="approval-meta">{approvals.length - 1} more</span>}

@@ -1,5 +1,5 @@
 import { ChevronRight } from "lucide-react";
-import { memo, useId, useMemo, useState } from "react";
+import { createContext, memo, use, useId, useMemo, useState } from "react";
 import type { FileChange } from "../../api/types";
 import "./diff.css";
 import { type DiffLine, parseDiff } from "./diff";
@@ -9,12 +9,22 @@ const OPEN_LINES = 24;
 /** More lines than this are drawn only when asked for. */
 const MAX_LINES = 400;
 
+/** The folder that paths are shown from. */
+export const Folder = createContext("");
+
+/** A path as a person in that folder would say it. */
+export function pathIn(folder: string, path: string): string {
+  return folder && path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : path;
+}
+
 const SIGN: Record<DiffLine["kind"], string> = { add: "+", remove: "−", context: " ", hunk: "", note: "" };
 
 export const DiffLines = memo(({ diff }: { diff: string }) => {
   const lines = useMemo(() => parseDiff(diff), [diff]);
   const [whole, setWhole] = useState(false);
-  const shown = whole ? lines : lines.slice(0, MAX_LINES);
+  // The first hunk needs no mark unless it says where it is.
+  const first = lines[0]?.kind === "hunk" && !lines[0].text ? 1 : 0;
+  const shown = lines.slice(first, whole ? undefined : MAX_LINES);
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
     <div className="diff" tabIndex={0}>
@@ -76,6 +86,7 @@ export function FileCard({
   const small = file.diff.length > 0 && file.diff.split("\n").length <= OPEN_LINES;
   const [open, setOpen] = useState(alwaysOpen || small);
   const id = useId();
+  const folder = use(Folder);
   const moved = file.change.kind === "update" ? file.change.moved_to : undefined;
   return (
     <div className="file-card">
@@ -88,8 +99,8 @@ export function FileCard({
       >
         <ChevronRight size={14} className={open ? "turned" : ""} aria-hidden="true" />
         <code className="truncate">
-          {file.path}
-          {moved && ` → ${moved}`}
+          {pathIn(folder, file.path)}
+          {moved && ` → ${pathIn(folder, moved)}`}
         </code>
         <Counts added={file.added} removed={file.removed} />
         <span className="spacer" />

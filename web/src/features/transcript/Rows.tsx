@@ -61,12 +61,12 @@ function Plan({ item }: { item: ItemOf<"plan"> }) {
   const done = steps.filter((step) => step.status === "completed").length;
   return (
     <section className="plan" aria-label="Plan">
-      <h3>
+      <h2>
         Plan{" "}
         <span>
           {done} of {steps.length}
         </span>
-      </h3>
+      </h2>
       <ol>
         {steps.map((step, i) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: a step is its place in the plan

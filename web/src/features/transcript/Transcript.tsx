@@ -8,6 +8,7 @@ import type { PendingBubble } from "../../live/pending";
 import type { Row } from "../../live/rows";
 import { Button } from "../../ui/Button";
 import { useAnnouncer } from "./announce";
+import { Folder } from "./Diff";
 import { type RowContext, RowView, UserBubble } from "./Rows";
 import { StateBlock } from "./StateBlock";
 import { useStickToBottom } from "./stick";
@@ -144,9 +145,11 @@ export function Transcript({
         data-pane="conversation"
       >
         <div ref={content} className="transcript-content">
-          <Virtualizer ref={list} scrollRef={scroller} data={rows as Row[]}>
-            {line}
-          </Virtualizer>
+          <Folder value={session?.cwd ?? ""}>
+            <Virtualizer ref={list} scrollRef={scroller} data={rows as Row[]}>
+              {line}
+            </Virtualizer>
+          </Folder>
           {bubbles.map((bubble) => (
             <div key={bubble.key} className="row user-row">
               <Bubble bubble={bubble} channel={channel} starting={isStarting} onEdit={onEdit} />

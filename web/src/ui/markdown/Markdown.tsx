@@ -55,6 +55,24 @@ function inline(node: PhrasingContent): ReactNode {
   }
 }
 
+/** Added and removed lines, in their colours. */
+function diffLines(text: string): ReactNode {
+  return text.split("\n").map((line, i) => {
+    const kind = line.startsWith("+")
+      ? "md-line added"
+      : line.startsWith("-")
+        ? "md-line removed"
+        : "md-line";
+    return (
+      // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name
+      <span key={i} className={kind}>
+        {line}
+        {"\n"}
+      </span>
+    );
+  });
+}
+
 function CodeBlock({ node }: { node: Code }) {
   return (
     <figure className="md-code">
@@ -64,7 +82,7 @@ function CodeBlock({ node }: { node: Code }) {
       </figcaption>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
       <pre tabIndex={0}>
-        <code>{node.value}</code>
+        <code>{node.lang === "diff" ? diffLines(node.value) : node.value}</code>
       </pre>
     </figure>
   );
@@ -97,11 +115,17 @@ function ListBlock({ node }: { node: List }) {
   return node.ordered ? <ol start={node.start ?? 1}>{items}</ol> : <ul>{items}</ul>;
 }
 
-function cell(tag: "th" | "td", align: AlignType | undefined, children: ReactNode, key: number) {
-  const Tag = tag;
+function cell(
+  tag: "th" | "td",
+  align: AlignType | undefined,
+  children: readonly PhrasingContent[],
+  key: number,
+) {
+  // A corner without text heads nothing.
+  const Tag = children.length === 0 ? "td" : tag;
   return (
     <Tag key={key} style={align ? { textAlign: align } : undefined}>
-      {children}
+      {inlines(children)}
     </Tag>
   );
 }
@@ -113,12 +137,12 @@ function TableBlock({ node }: { node: Table }) {
     <div className="md-table" tabIndex={0}>
       <table>
         <thead>
-          <tr>{head?.children.map((c, i) => cell("th", node.align?.[i], inlines(c.children), i))}</tr>
+          <tr>{head?.children.map((c, i) => cell("th", node.align?.[i], c.children, i))}</tr>
         </thead>
         <tbody>
           {rows.map((row, r) => (
             // biome-ignore lint/suspicious/noArrayIndexKey: rows of a table have no other name
-            <tr key={r}>{row.children.map((c, i) => cell("td", node.align?.[i], inlines(c.children), i))}</tr>
+            <tr key={r}>{row.children.map((c, i) => cell("td", node.align?.[i], c.children, i))}</tr>
           ))}
         </tbody>
       </table>
@@ -126,14 +150,14 @@ function TableBlock({ node }: { node: Table }) {
   );
 }
 
-const HEADINGS = ["h3", "h4", "h5", "h6", "h6", "h6"] as const;
+const HEADINGS = ["h2", "h3", "h4", "h5", "h6", "h6"] as const;
 
 function block(node: RootContent): ReactNode {
   switch (node.type) {
     case "paragraph":
       return <p>{inlines(node.children)}</p>;
     case "heading": {
-      // The page's own headings end at the second level.
+      // The first level is the page's own title.
       const Tag = HEADINGS[node.depth - 1] ?? "h6";
       return <Tag>{inlines(node.children)}</Tag>;
     }
