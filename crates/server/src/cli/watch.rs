@@ -2,7 +2,7 @@
 //!
 //! The server may restart meanwhile: the stream is opened again after the last event that was shown.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -214,7 +214,7 @@ impl Watch<'_> {
                     return Ok(Some(FAILED));
                 }
             }
-            LiveMessage::Lagged => {}
+            LiveMessage::Lagged | LiveMessage::Changes => {}
         }
         if self.caught_up {
             self.approvals().await
@@ -416,8 +416,8 @@ fn indented(text: &str) -> String {
 /// Prints events for a person.
 pub(super) struct Printer {
     out: Output,
-    /// Items whose text is being printed as it grows, and so is not printed again at the end.
-    streamed: HashSet<String>,
+    /// What was printed of items that grow. Their last words come with the whole item only.
+    streamed: HashMap<String, String>,
     /// Whether the last text ended its line.
     line_ended: bool,
 }
@@ -426,7 +426,7 @@ impl Printer {
     pub(super) fn new(out: Output) -> Self {
         Self {
             out,
-            streamed: HashSet::new(),
+            streamed: HashMap::new(),
             line_ended: true,
         }
     }
@@ -510,20 +510,25 @@ impl Printer {
 
     fn started(&mut self, item: &Item) -> anyhow::Result<()> {
         if let ItemBody::Command { command, .. } = &item.body {
-            self.streamed.insert(item.id.clone());
+            self.streamed.insert(item.id.clone(), String::new());
             self.line(self.out.strong(&format!("$ {}", plain(command))))?;
         }
         if let ItemBody::AgentMessage { .. } = &item.body {
-            self.streamed.insert(item.id.clone());
+            self.streamed.insert(item.id.clone(), String::new());
             self.line("")?;
         }
         Ok(())
     }
 
     fn delta(&mut self, id: &str, text: &str) -> anyhow::Result<()> {
-        if !self.streamed.contains(id) {
+        let Some(printed) = self.streamed.get_mut(id) else {
             return Ok(());
-        }
+        };
+        printed.push_str(text);
+        self.grown(text)
+    }
+
+    fn grown(&mut self, text: &str) -> anyhow::Result<()> {
         let text = plain(text);
         if let Some(last) = text.chars().last() {
             self.line_ended = last == '\n';
@@ -531,26 +536,43 @@ impl Printer {
         output::text(&text)
     }
 
+    /// Prints what of an item's whole text was not printed while it grew.
+    fn rest(&mut self, printed: Option<String>, whole: &str) -> anyhow::Result<()> {
+        let rest = match &printed {
+            None => whole,
+            Some(printed) => match whole.split_once(printed.as_str()) {
+                Some(("", rest)) => rest,
+                // Some runtimes keep a command's first words for the whole item.
+                Some((missed, rest)) => {
+                    self.line(self.out.faint(&format!("· before that: {}", plain(missed).trim_end())))?;
+                    rest
+                }
+                // Output that lost its middle goes on elsewhere; what was seen of it is enough.
+                None => "",
+            },
+        };
+        if printed.is_none() && !self.line_ended {
+            self.line("")?;
+        }
+        self.grown(rest)?;
+        if self.line_ended { Ok(()) } else { self.line_end() }
+    }
+
     fn completed(&mut self, item: &Item) -> anyhow::Result<()> {
         let streamed = self.streamed.remove(&item.id);
         match &item.body {
             ItemBody::UserMessage { text, .. } => self.line(format!("> {}", plain(text).replace('\n', "\n> "))),
-            ItemBody::AgentMessage { text } if !streamed => self.line(plain(text)),
-            ItemBody::AgentMessage { .. } if self.line_ended => Ok(()),
-            ItemBody::AgentMessage { .. } => self.line_end(),
+            ItemBody::AgentMessage { text } => self.rest(streamed, text),
             ItemBody::Command {
                 command,
                 output,
                 exit_code,
                 ..
             } => {
-                if !streamed {
+                if streamed.is_none() {
                     self.line(self.out.strong(&format!("$ {}", plain(command))))?;
-                    let output = plain(output);
-                    if !output.is_empty() {
-                        self.line(output.trim_end())?;
-                    }
                 }
+                self.rest(streamed, output)?;
                 match (item.status, exit_code) {
                     (ItemStatus::Declined, _) => self.line("! declined"),
                     (_, Some(code)) if *code != 0 => self.line(format!("! exit code {code}")),
