@@ -30,8 +30,17 @@ pub fn apply(session: &mut Session, event: &AgentEvent, at: Timestamp) {
         AgentEvent::ConversationStarted { conversation } => {
             session.conversation_id.get_or_insert_with(|| conversation.id.clone());
         }
-        AgentEvent::MessageDelivered { conversation_id, .. } => {
+        AgentEvent::MessageDelivered {
+            conversation_id,
+            turn_id,
+            ..
+        } => {
             session.conversation_id.get_or_insert_with(|| conversation_id.clone());
+            // The turn runs from here on: what waits for its end must not slip in before the
+            // runtime says that it began.
+            if is_own(session, conversation_id) {
+                session.turn_id = Some(turn_id.clone());
+            }
         }
         AgentEvent::TurnStarted {
             conversation_id,
@@ -182,4 +191,169 @@ fn short_model(model: &ModelOption) -> ModelOption {
 
 fn short(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mistle_protocol::agent::{ApprovalSubject, Usage};
+    use mistle_protocol::id::{MessageId, SessionId};
+    use mistle_protocol::profile::ProfileRef;
+    use mistle_protocol::session::SessionState;
+
+    use super::*;
+
+    fn session() -> Session {
+        let at = Timestamp::UNIX_EPOCH;
+        Session {
+            id: SessionId::new(),
+            title: "x".to_owned(),
+            state: SessionState::Running,
+            state_since: at,
+            activity: Activity::Idle,
+            trouble: None,
+            profile: ProfileRef {
+                name: "default".to_owned(),
+                version: 1,
+            },
+            provider_label: "x".to_owned(),
+            scripted: true,
+            runtime: "codex".to_owned(),
+            repository: None,
+            cwd: "/workspace".to_owned(),
+            conversation_id: None,
+            turn_id: None,
+            model: None,
+            effort: None,
+            models: Vec::new(),
+            usage: None,
+            approvals: Vec::new(),
+            queued: 0,
+            last_seq: 0,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
+    fn after(events: &[AgentEvent]) -> Session {
+        let mut session = session();
+        for event in events {
+            apply(&mut session, event, Timestamp::UNIX_EPOCH);
+        }
+        session
+    }
+
+    fn delivered() -> AgentEvent {
+        AgentEvent::MessageDelivered {
+            message_id: MessageId::new(),
+            conversation_id: "c".into(),
+            turn_id: "t".into(),
+        }
+    }
+
+    fn completed(outcome: TurnOutcome) -> AgentEvent {
+        AgentEvent::TurnCompleted {
+            conversation_id: "c".into(),
+            turn_id: "t".into(),
+            outcome,
+        }
+    }
+
+    fn asked(id: &str) -> AgentEvent {
+        let approval = Approval {
+            id: id.to_owned(),
+            conversation_id: "c".into(),
+            turn_id: "t".into(),
+            item_id: "i".into(),
+            requested_at: Timestamp::UNIX_EPOCH,
+            reason: None,
+            subject: ApprovalSubject::Other {
+                question: "?".to_owned(),
+            },
+            decisions: Vec::new(),
+        };
+        AgentEvent::ApprovalRequested { approval }
+    }
+
+    #[test]
+    fn a_delivered_message_means_a_running_turn() {
+        let session = after(&[delivered()]);
+        assert_eq!(
+            (session.activity, runtime(&session, true)),
+            (Activity::Working, Runtime::Working)
+        );
+        assert_eq!(session.conversation_id.as_deref(), Some("c"));
+        assert_eq!(runtime(&session, false), Runtime::NotReady);
+        let session = after(&[delivered(), completed(TurnOutcome::Completed)]);
+        assert_eq!(
+            (session.activity, runtime(&session, true)),
+            (Activity::Idle, Runtime::Idle)
+        );
+    }
+
+    #[test]
+    fn approvals_count_once_and_go_with_their_turn() {
+        let session = after(&[delivered(), asked("a"), asked("a"), asked("b")]);
+        assert_eq!((session.activity, session.approvals.len()), (Activity::NeedsYou, 2));
+        let resolved = AgentEvent::ApprovalResolved {
+            approval_id: "a".into(),
+            decision: None,
+        };
+        let session = after(&[delivered(), asked("a"), resolved]);
+        assert_eq!((session.activity, session.approvals.len()), (Activity::Working, 0));
+        let session = after(&[delivered(), asked("a"), completed(TurnOutcome::Interrupted)]);
+        assert_eq!((session.activity, session.approvals.len()), (Activity::Idle, 0));
+        let many: Vec<AgentEvent> = (0..MAX_APPROVALS + 5)
+            .map(|number| asked(&number.to_string()))
+            .collect();
+        assert_eq!(after(&many).approvals.len(), MAX_APPROVALS);
+    }
+
+    #[test]
+    fn a_failed_turn_says_what_to_do_until_the_next() {
+        let failed = TurnOutcome::Failed {
+            message: "no".to_owned(),
+            code: "model_unauthorized".to_owned(),
+        };
+        let session = after(&[delivered(), completed(failed.clone())]);
+        let trouble = session.trouble.unwrap();
+        assert_eq!(
+            (trouble.code.as_str(), trouble.hint.as_deref()),
+            ("model_unauthorized", hint("model_unauthorized"))
+        );
+        let next = AgentEvent::TurnStarted {
+            conversation_id: "c".into(),
+            turn_id: "u".into(),
+        };
+        assert_eq!(after(&[delivered(), completed(failed), next]).trouble, None);
+    }
+
+    #[test]
+    fn other_conversations_are_not_the_session() {
+        let other = AgentEvent::TurnStarted {
+            conversation_id: "helper".into(),
+            turn_id: "u".into(),
+        };
+        let usage = Usage {
+            input_tokens: 1,
+            cached_input_tokens: 0,
+            output_tokens: 1,
+            context_tokens: 1,
+            context_window: None,
+        };
+        let used = AgentEvent::UsageUpdated {
+            conversation_id: "helper".into(),
+            usage,
+        };
+        let session = after(&[delivered(), completed(TurnOutcome::Completed), other, used]);
+        assert_eq!((session.turn_id, session.usage), (None, None));
+    }
+
+    #[test]
+    fn a_lost_conversation_is_followed_by_another() {
+        let lost = AgentEvent::ConversationLost {
+            conversation_id: "c".into(),
+            message: "gone".to_owned(),
+        };
+        assert_eq!(after(&[delivered(), lost]).conversation_id, None);
+    }
 }

@@ -25,7 +25,7 @@ use mistle_protocol::agent::{AgentEvent, JournalEntry};
 use mistle_protocol::api::MessagePatch;
 use mistle_protocol::control::{Deliver, Delivered, Health};
 use mistle_protocol::id::{MessageId, SessionId};
-use mistle_protocol::session::{Delivery, QueuedMessage, Session, SessionState, Trouble};
+use mistle_protocol::session::{Delivery, QueuedMessage, Session, SessionEvent, SessionState, Trouble};
 use mistle_sandbox::Exit;
 use mistle_store::StoreError;
 use mistle_store::idempotency::{Key, Outcome};
@@ -809,7 +809,7 @@ impl Task {
                 self.reload().await;
                 if self.row.revision == revision {
                     // The answer was lost and not the change.
-                    self.announce(Vec::new(), true);
+                    self.announce(Vec::new(), true, true);
                     return Ok(Outcome::Written);
                 }
                 Err(super::internal(error))
@@ -874,6 +874,7 @@ impl Task {
         let (row, events) = draft.into_parts();
         let before = self.row.session.state;
         let after = row.session.state;
+        let looks_different = looks_different(&self.row.session, &row.session);
         self.row = row;
         if before != after {
             count_state(before, -1.0);
@@ -889,20 +890,22 @@ impl Task {
             }
             self.publish_view();
         }
-        self.announce(events, queue_changed);
+        self.announce(events, queue_changed, looks_different);
     }
 
-    fn announce(&self, events: Vec<mistle_protocol::session::SessionEvent>, queue_changed: bool) {
+    fn announce(&self, events: Vec<SessionEvent>, queue_changed: bool, looks_different: bool) {
         let update = Arc::new(Update {
             organization_id: self.row.organization_id,
             revision: self.row.revision,
-            session: self.row.session.clone(),
+            session: looks_different.then(|| self.row.session.clone()),
             queue: queue_changed.then(|| self.queue.messages()),
             events,
         });
+        if looks_different {
+            let _ = self.shared.updates.send(update.clone());
+        }
         // Nobody listening is fine.
-        let _ = self.updates.send(update.clone());
-        let _ = self.shared.updates.send(update);
+        let _ = self.updates.send(update);
     }
 
     fn publish_view(&self) {
@@ -1001,6 +1004,17 @@ fn denied_message(denied: queue::Denied, pointer: &'static str) -> SessionError 
             message,
         },
     }
+}
+
+/// Whether a reader who has the events needs the session again. Most changes are a few more words of
+/// an answer, and a session with its models is a hundred times as long.
+fn looks_different(before: &Session, after: &Session) -> bool {
+    let same_place = Session {
+        last_seq: after.last_seq,
+        updated_at: after.updated_at,
+        ..before.clone()
+    };
+    same_place != *after
 }
 
 /// Resolves at a time by the wall clock; the caller looks at the clock again.

@@ -26,7 +26,8 @@ const PAGE: u32 = 200;
 pub(super) struct Update {
     pub(super) organization_id: OrganizationId,
     pub(super) revision: u64,
-    pub(super) session: Session,
+    /// The session, when more changed than its place in the record.
+    pub(super) session: Option<Session>,
     /// The whole queue, when it changed.
     pub(super) queue: Option<Vec<QueuedMessage>>,
     pub(super) events: Vec<SessionEvent>,
@@ -103,7 +104,7 @@ impl Place {
         if update.revision > self.revision {
             self.revision = update.revision;
             messages.extend(update.queue.clone().map(|messages| LiveMessage::Queue { messages }));
-            messages.push(session_message(&update.session));
+            messages.extend(update.session.as_ref().map(session_message));
         }
         messages
     }
@@ -167,8 +168,12 @@ pub(super) fn of_organization(
         }
         loop {
             match updates.recv().await {
-                Ok(update) if update.organization_id == organization => yield session_message(&update.session),
-                Ok(_) => {}
+                Ok(update) => {
+                    let own = update.session.as_ref().filter(|_| update.organization_id == organization);
+                    if let Some(session) = own {
+                        yield session_message(session);
+                    }
+                }
                 Err(RecvError::Lagged(_)) => {
                     yield LiveMessage::Lagged;
                     return;

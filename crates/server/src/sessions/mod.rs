@@ -154,7 +154,10 @@ impl Shared {
     /// The session's task, which takes it up if there is none.
     fn handle(self: &Arc<Self>, row: SessionRow, entries: Vec<queue::Entry>, running: bool) -> Handle {
         let id = row.session.id;
-        self.handles().entry(id).or_insert_with(|| driver::spawn(self, row, Queue::restore(entries), running)).clone()
+        self.handles()
+            .entry(id)
+            .or_insert_with(|| driver::spawn(self, row, Queue::restore(entries), running))
+            .clone()
     }
 
     /// Takes up a session that was just stored, and tells of it.
@@ -163,11 +166,12 @@ impl Shared {
         let update = Update {
             organization_id: row.organization_id,
             revision: row.revision,
-            session: session.clone(),
+            session: Some(session.clone()),
             queue: Some(queue.messages()),
             events,
         };
-        self.handles().insert(session.id, driver::spawn(self, row, queue, false));
+        self.handles()
+            .insert(session.id, driver::spawn(self, row, queue, false));
         let _ = self.updates.send(Arc::new(update));
         session
     }
@@ -197,7 +201,11 @@ impl Sessions {
             driver::count_state(state, count as f64);
         }
         let sandboxes = shared.needs.driver.list().await.map_err(internal)?;
-        let running: HashSet<SessionId> = sandboxes.iter().filter(|info| info.running).map(|info| info.id).collect();
+        let running: HashSet<SessionId> = sandboxes
+            .iter()
+            .filter(|info| info.running)
+            .map(|info| info.id)
+            .collect();
         let unsettled = store.unsettled_sessions().await.map_err(internal)?;
         let all: HashSet<SessionId> = unsettled.into_iter().chain(running.iter().copied()).collect();
         for id in all {
@@ -221,7 +229,13 @@ impl Sessions {
     /// The organization's sessions, newest first.
     pub async fn list(&self, ctx: &OpContext, cursor: Option<&str>, limit: u32) -> Result<Page<Session>> {
         let before = parse_cursor(cursor)?;
-        let data = self.shared.needs.store.sessions(ctx.organization_id, before, limit).await.map_err(internal)?;
+        let data = self
+            .shared
+            .needs
+            .store
+            .sessions(ctx.organization_id, before, limit)
+            .await
+            .map_err(internal)?;
         let full = data.len() as u64 >= u64::from(limit);
         let next_cursor = data.last().filter(|_| full).map(|session| session.id.to_string());
         Ok(Page { data, next_cursor })
@@ -235,7 +249,9 @@ impl Sessions {
     /// Changes a session's title.
     pub async fn patch(&self, ctx: &OpContext, id: SessionId, patch: SessionPatch) -> Result<Session> {
         let row = self.row(ctx, id, Action::UseSession).await?;
-        let Some(title) = patch.title else { return Ok(row.session) };
+        let Some(title) = patch.title else {
+            return Ok(row.session);
+        };
         let title = create::title(&title)?;
         self.command(row, |reply| Command::Rename(title, reply)).await
     }
@@ -246,34 +262,54 @@ impl Sessions {
         if record::is_at_rest(row.session.state) {
             create::check_room(&self.shared)?;
         }
-        self.command(row, |reply| Command::Request(machine::Request::Start, reply)).await
+        self.command(row, |reply| Command::Request(machine::Request::Start, reply))
+            .await
     }
 
     /// Begins to stop it and answers at once; stopping one that stops or is stopped is fine.
     pub async fn stop(&self, ctx: &OpContext, id: SessionId) -> Result<Session> {
         let row = self.row(ctx, id, Action::UseSession).await?;
-        self.command(row, |reply| Command::Request(machine::Request::Stop, reply)).await
+        self.command(row, |reply| Command::Request(machine::Request::Stop, reply))
+            .await
     }
 
     /// Deletes it with its disk. Answers as soon as the wish is stored; nobody sees the session any
     /// more, and its sandbox goes in the background.
     pub async fn delete(&self, ctx: &OpContext, id: SessionId) -> Result<()> {
         let row = self.row(ctx, id, Action::DeleteSession).await?;
-        self.command(row, |reply| Command::Request(machine::Request::Delete, reply)).await.map(drop)
+        self.command(row, |reply| Command::Request(machine::Request::Delete, reply))
+            .await
+            .map(drop)
     }
 
     /// Interrupts the running turn. Nothing running is fine.
     pub async fn interrupt(&self, ctx: &OpContext, id: SessionId) -> Result<()> {
         let (row, control) = self.control(ctx, id).await?;
-        Ok(control.interrupt(&Interrupt { conversation_id: row.session.conversation_id }).await?)
+        Ok(control
+            .interrupt(&Interrupt {
+                conversation_id: row.session.conversation_id,
+            })
+            .await?)
     }
 
     /// Stored events after a sequence number, oldest first. The cursor is the last sequence number.
     pub async fn events(&self, ctx: &OpContext, id: SessionId, after: u64, limit: u32) -> Result<Page<SessionEvent>> {
         let row = self.row(ctx, id, Action::ReadSession).await?;
-        let data = self.shared.needs.store.events(id, after, limit).await.map_err(internal)?;
-        let more = data.last().map(|event| event.seq).filter(|seq| *seq < row.session.last_seq);
-        Ok(Page { data, next_cursor: more.map(|seq| seq.to_string()) })
+        let data = self
+            .shared
+            .needs
+            .store
+            .events(id, after, limit)
+            .await
+            .map_err(internal)?;
+        let more = data
+            .last()
+            .map(|event| event.seq)
+            .filter(|seq| *seq < row.session.last_seq);
+        Ok(Page {
+            data,
+            next_cursor: more.map(|seq| seq.to_string()),
+        })
     }
 
     /// Session, queue, stored events after a sequence number, `CaughtUp`, then live.
@@ -287,14 +323,21 @@ impl Sessions {
     /// Every session that the actor may see, then every change of one.
     pub async fn live_all(&self, ctx: &OpContext) -> Result<BoxStream<'static, LiveMessage>> {
         let updates = self.shared.updates.subscribe();
-        Ok(live::of_organization(self.shared.needs.store.clone(), ctx.organization_id, updates))
+        Ok(live::of_organization(
+            self.shared.needs.store.clone(),
+            ctx.organization_id,
+            updates,
+        ))
     }
 
     /// The session's conversations, oldest first.
     pub async fn conversations(&self, ctx: &OpContext, id: SessionId) -> Result<Vec<Conversation>> {
         self.row(ctx, id, Action::ReadSession).await?;
         let store = &self.shared.needs.store;
-        let events = store.events_of_type(id, "conversation.started", MAX_CONVERSATIONS).await.map_err(internal)?;
+        let events = store
+            .events_of_type(id, "conversation.started", MAX_CONVERSATIONS)
+            .await
+            .map_err(internal)?;
         let conversation = |event: SessionEvent| match event.event {
             EventBody::Agent(AgentEvent::ConversationStarted { conversation }) => Some(conversation),
             _ => None,
@@ -335,7 +378,12 @@ impl Sessions {
         patch: MessagePatch,
     ) -> Result<QueuedMessage> {
         let row = self.row(ctx, id, Action::UseSession).await?;
-        self.command(row, |reply| Command::EditMessage { id: message, patch, reply }).await
+        self.command(row, |reply| Command::EditMessage {
+            id: message,
+            patch,
+            reply,
+        })
+        .await
     }
 
     /// Takes a message that waits out of the queue.
@@ -355,7 +403,11 @@ impl Sessions {
             kind: "approval-answered",
             message: "The approval was answered already, or the agent withdrew it.".to_owned(),
         };
-        if answer.message.as_ref().is_some_and(|message| message.len() > mistle_protocol::api::MAX_MESSAGE_BYTES) {
+        if answer
+            .message
+            .as_ref()
+            .is_some_and(|message| message.len() > mistle_protocol::api::MAX_MESSAGE_BYTES)
+        {
             return Err(denied_length("/message"));
         }
         let (row, control) = self.control(ctx, id).await?;
@@ -364,7 +416,11 @@ impl Sessions {
             Err(ControlError::Problem { status, .. }) if status == http::StatusCode::CONFLICT => Err(answered()),
             Err(ControlError::Problem { status, .. }) if status == http::StatusCode::NOT_FOUND => {
                 let waits = row.session.approvals.iter().any(|known| known.id == approval);
-                Err(if waits { answered() } else { SessionError::NotFound { what: "approval" } })
+                Err(if waits {
+                    answered()
+                } else {
+                    SessionError::NotFound { what: "approval" }
+                })
             }
             Err(error) => Err(error.into()),
         }
@@ -380,11 +436,21 @@ impl Sessions {
         for (pointer, size) in [("/cols", new.cols), ("/rows", new.rows)] {
             if !(1..=MAX_TERMINAL).contains(&size) {
                 let message = format!("A terminal has 1 to {MAX_TERMINAL} columns and rows.");
-                return Err(SessionError::Invalid { kind: "terminal-size", pointer, message });
+                return Err(SessionError::Invalid {
+                    kind: "terminal-size",
+                    pointer,
+                    message,
+                });
             }
         }
         let (_, control) = self.control(ctx, id).await?;
-        let open = OpenTerminal { id: TerminalId::new(), cols: new.cols, rows: new.rows, cwd: None, argv: None };
+        let open = OpenTerminal {
+            id: TerminalId::new(),
+            cols: new.cols,
+            rows: new.rows,
+            cwd: None,
+            argv: None,
+        };
         Ok(control.open_terminal(&open).await?)
     }
 
@@ -399,7 +465,10 @@ impl Sessions {
     ) -> Result<Attached> {
         let (_, control) = self.control(ctx, id).await?;
         let (offset, output) = control.attach(terminal, offset, input).await.map_err(of_terminal)?;
-        Ok(Attached { offset, output: output.map(|frame| Ok(frame?)).boxed() })
+        Ok(Attached {
+            offset,
+            output: output.map(|frame| Ok(frame?)).boxed(),
+        })
     }
 
     /// Ends a terminal.
@@ -430,7 +499,13 @@ impl Sessions {
         limit: u32,
     ) -> Result<Page<EgressRecord>> {
         self.row(ctx, id, Action::ReadSession).await?;
-        let data = self.shared.needs.store.egress(id, parse_cursor(cursor)?, limit).await.map_err(internal)?;
+        let data = self
+            .shared
+            .needs
+            .store
+            .egress(id, parse_cursor(cursor)?, limit)
+            .await
+            .map_err(internal)?;
         let full = data.len() as u64 >= u64::from(limit);
         let next_cursor = data.last().filter(|_| full).map(|record| record.id.to_string());
         Ok(Page { data, next_cursor })
@@ -449,13 +524,19 @@ impl Sessions {
         let row = self.shared.needs.store.session(id).await.map_err(internal)?;
         let row = row.filter(|row| row.session.state != SessionState::Deleted);
         let row = row.ok_or(SessionError::NotFound { what: "session" })?;
-        let thing = Ownership { organization_id: row.organization_id, created_by: row.created_by };
+        let thing = Ownership {
+            organization_id: row.organization_id,
+            created_by: row.created_by,
+        };
         match authorization::authorize(ctx, action, thing) {
             Ok(()) => Ok(row),
             Err(Denied::Invisible) => Err(SessionError::NotFound { what: "session" }),
             Err(Denied::Role(role)) => {
                 let message = format!("Only the session's maker or someone with the role {role:?} may do this.");
-                Err(SessionError::Conflict { kind: "role-needed", message })
+                Err(SessionError::Conflict {
+                    kind: "role-needed",
+                    message,
+                })
             }
         }
     }
@@ -477,7 +558,9 @@ impl Sessions {
     ) -> Result<T> {
         let handle = self.handle(row).await?;
         let (reply, answer) = oneshot::channel();
-        let ending = || SessionError::Unavailable { message: "The server is ending. Try again in a moment.".to_owned() };
+        let ending = || SessionError::Unavailable {
+            message: "The server is ending. Try again in a moment.".to_owned(),
+        };
         handle.commands.send(command(reply)).await.map_err(|_| ending())?;
         answer.await.map_err(|_| ending())?
     }
@@ -485,7 +568,11 @@ impl Sessions {
     /// The daemon of a session that the actor may use.
     async fn control(&self, ctx: &OpContext, id: SessionId) -> Result<(SessionRow, Control)> {
         let row = self.row(ctx, id, Action::UseSession).await?;
-        let control = self.shared.handles().get(&id).and_then(|handle| handle.view.borrow().control.clone());
+        let control = self
+            .shared
+            .handles()
+            .get(&id)
+            .and_then(|handle| handle.view.borrow().control.clone());
         if let Some(control) = control {
             return Ok((row, control));
         }
@@ -498,9 +585,9 @@ impl Sessions {
                 kind: "session-stopping",
                 message: "The session is stopping. Start it when it has stopped.".to_owned(),
             },
-            SessionState::Starting => {
-                SessionError::Unavailable { message: "The sandbox is starting. Try again in a moment.".to_owned() }
-            }
+            SessionState::Starting => SessionError::Unavailable {
+                message: "The sandbox is starting. Try again in a moment.".to_owned(),
+            },
             SessionState::Running | SessionState::Disconnected => SessionError::Unavailable {
                 message: "The sandbox does not answer. Mistle connects again by itself; try again then.".to_owned(),
             },
@@ -510,7 +597,9 @@ impl Sessions {
 
 impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sessions").field("tasks", &self.shared.tasks.len()).finish_non_exhaustive()
+        f.debug_struct("Sessions")
+            .field("tasks", &self.shared.tasks.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -542,7 +631,11 @@ fn key_reused() -> SessionError {
 }
 
 fn denied_length(pointer: &'static str) -> SessionError {
-    SessionError::Invalid { kind: "message-too-long", pointer, message: queue::Denied::TooLong.to_string() }
+    SessionError::Invalid {
+        kind: "message-too-long",
+        pointer,
+        message: queue::Denied::TooLong.to_string(),
+    }
 }
 
 fn parse_cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>> {
