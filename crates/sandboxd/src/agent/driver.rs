@@ -350,6 +350,13 @@ impl Driver {
         conversations.extend(main);
         conversations.sort();
         conversations.dedup();
+        if !conversations.is_empty() {
+            self.record(AgentEvent::SetupProgress {
+                step: SetupStep::Conversation,
+                detail: None,
+            })
+            .await;
+        }
         for conversation in conversations {
             self.resume(plan, runtime, &conversation).await?;
         }
@@ -451,8 +458,13 @@ impl Driver {
         if deliver.text.trim().is_empty() {
             return Ok(self.reject(deliver, "The message is empty.".to_owned()).await);
         }
-        let Some(conversation_id) = self.conversation_for(plan, runtime, deliver).await? else {
-            return Ok(Delivered::NotReady);
+        let conversation_id = match self.conversation_for(plan, runtime, deliver).await? {
+            Ok(conversation_id) => conversation_id,
+            Err(why) => {
+                return Ok(self
+                    .reject(deliver, format!("The agent starts no conversation: {why}"))
+                    .await);
+            }
         };
         let running = self.journal.ledger(|ledger| ledger.running(&conversation_id).cloned());
         if running.is_some() && !deliver.steer {
@@ -501,28 +513,25 @@ impl Driver {
     }
 
     /// The conversation that a message goes to: its own, or a new one when it has none or its own
-    /// is lost.
+    /// is lost. An error is the runtime's reason to start none.
     async fn conversation_for<R: Runtime>(
         &mut self,
         plan: &Plan,
         runtime: &mut R,
         deliver: &Deliver,
-    ) -> Result<Option<ConversationId>, Gone> {
+    ) -> Result<Result<ConversationId, String>, Gone> {
         if let Some(conversation) = &deliver.conversation_id
             && (runtime.has(conversation) || self.resume(plan, runtime, conversation).await?)
         {
-            return Ok(Some(conversation.clone()));
+            return Ok(Ok(conversation.clone()));
         }
         match runtime.converse(plan).await {
             Ok(conversation) => {
                 let id = conversation.id.clone();
                 self.record(AgentEvent::ConversationStarted { conversation }).await;
-                Ok(Some(id))
+                Ok(Ok(id))
             }
-            Err(CallError::Refused(why)) => {
-                tracing::error!(why, "the runtime starts no conversation");
-                Err(Gone(why))
-            }
+            Err(CallError::Refused(why)) => Ok(Err(why)),
             Err(CallError::Gone(why)) => Err(Gone(why)),
         }
     }
@@ -767,8 +776,7 @@ impl Setup {
             let _ = lines.try_send(line);
         };
         let work = async {
-            let prepared =
-                repositories::prepare(&self.plan, &self.workspaces, &self.state_dir, &self.environment, &say).await;
+            let prepared = repositories::prepare(&self.plan, &self.workspaces, &self.environment, &say).await;
             drop(say);
             prepared
         };

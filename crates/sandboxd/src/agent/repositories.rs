@@ -38,20 +38,19 @@ const IDENTITY: [(&str, &str); 2] = [("user.name", "Mistle"), ("user.email", "mi
 pub(crate) async fn prepare(
     plan: &Plan,
     workspaces: &Path,
-    state_dir: &Path,
     environment: &BTreeMap<String, String>,
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<(), String> {
     make_folder(workspaces).await?;
-    let git = Git::new(plan, state_dir, environment).await?;
-    for repository in &plan.repositories {
-        fetch(&git, repository, workspaces, progress).await?;
-    }
-    make_folder(Path::new(&plan.cwd)).await?;
     if !plan.repositories.is_empty() {
+        let git = Git { environment };
         git.introduce().await?;
+        for repository in &plan.repositories {
+            git.trust(&repository.source).await?;
+            fetch(&git, repository, workspaces, progress).await?;
+        }
     }
-    Ok(())
+    make_folder(Path::new(&plan.cwd)).await
 }
 
 async fn make_folder(path: &Path) -> Result<(), String> {
@@ -68,7 +67,7 @@ fn disk_full() -> String {
 }
 
 async fn fetch(
-    git: &Git,
+    git: &Git<'_>,
     repository: &RepositoryPlan,
     workspaces: &Path,
     progress: &(dyn Fn(String) + Send + Sync),
@@ -114,46 +113,17 @@ fn folder(workspaces: &Path, name: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn safe(folder: &str) -> String {
-    let quoted = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("[safe]\n\tdirectory = \"{quoted}\"\n")
+/// Git, with the sandbox's own configuration.
+struct Git<'a> {
+    environment: &'a BTreeMap<String, String>,
 }
 
-/// Git with a configuration of ours.
-struct Git {
-    environment: BTreeMap<String, String>,
-    /// Marks the plan's sources as safe, which belong to somebody else on the server's disk. A
-    /// file, because git hides variables from the other end of a local clone.
-    config: PathBuf,
-}
-
-impl Git {
-    async fn new(plan: &Plan, state_dir: &Path, environment: &BTreeMap<String, String>) -> Result<Self, String> {
-        let config = state_dir.join("gitconfig");
-        let sources = plan
-            .repositories
-            .iter()
-            .map(|repository| repository.source.trim_end_matches('/'));
-        let text: String = sources
-            .flat_map(|source| [safe(source), safe(&format!("{source}/.git"))])
-            .collect();
-        tokio::fs::write(&config, text)
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull => disk_full(),
-                _ => format!("{} can't be written: {error}.", config.display()),
-            })?;
-        Ok(Self {
-            environment: environment.clone(),
-            config,
-        })
-    }
-
+impl Git<'_> {
     fn command(&self) -> Command {
         let mut command = Command::new("git");
         command
             .env_clear()
-            .envs(&self.environment)
+            .envs(self.environment)
             .env("LC_ALL", "C")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")
@@ -172,7 +142,6 @@ impl Git {
     ) -> Result<(), String> {
         let mut command = self.command();
         command
-            .env("GIT_CONFIG_GLOBAL", &self.config)
             .arg("-c")
             .arg("http.lowSpeedLimit=1")
             .arg("-c")
@@ -207,17 +176,39 @@ impl Git {
         for (key, value) in IDENTITY {
             let mut ask = self.command();
             ask.args(["config", "--global", "--get", key]);
-            if run(ask, GIT_LIMIT, &|_| ()).await?.0.success() {
-                continue;
-            }
-            let mut set = self.command();
-            set.args(["config", "--global", key, value]);
-            let (status, words) = run(set, GIT_LIMIT, &|_| ()).await?;
-            if !status.success() {
-                return Err(format!("Git's {key} can't be set: {}", words.join(" ")));
+            if !run(ask, GIT_LIMIT, &|_| ()).await?.0.success() {
+                self.configure(&[key, value]).await?;
             }
         }
         Ok(())
+    }
+
+    /// Lets git read a folder that belongs to somebody else on the server's disk. In the sandbox's
+    /// configuration, because git hides variables from the other end of a local clone, and because
+    /// whoever works here fetches from it too.
+    async fn trust(&self, source: &str) -> Result<(), String> {
+        let Some(folder) = source
+            .strip_prefix('/')
+            .map(|rest| format!("/{}", rest.trim_end_matches('/')))
+        else {
+            return Ok(());
+        };
+        for folder in [format!("{folder}/.git"), folder] {
+            self.configure(&["--fixed-value", "--replace-all", "safe.directory", &folder, &folder])
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn configure(&self, arguments: &[&str]) -> Result<(), String> {
+        let mut command = self.command();
+        command.args(["config", "--global"]).args(arguments);
+        let (status, words) = run(command, GIT_LIMIT, &|_| ()).await?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("Git can't be configured: {}", words.join(" ")))
+        }
     }
 }
 

@@ -101,6 +101,32 @@ async fn a_folder_that_is_there_is_left_alone_and_a_half_clone_is_not_taken_for_
 }
 
 #[tokio::test]
+async fn a_repository_of_somebody_else_is_cloned_and_fetched_from() {
+    const SOMEBODY_ELSE: (&str, &str) = ("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
+    let mut world = World::new(ApprovalPolicy::Autonomous).await;
+    let from = source(&world);
+    world.plan.environment = [SOMEBODY_ELSE]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    world.repository("project", &from);
+    let read = |home: &str| {
+        let mut git = Command::new("git");
+        git.args(["ls-remote", &from])
+            .env("HOME", home)
+            .env(SOMEBODY_ELSE.0, SOMEBODY_ELSE.1)
+            .output()
+            .unwrap()
+    };
+    assert!(
+        !read(&world.path("nobody")).status.success(),
+        "git refuses it when nothing is said"
+    );
+    set_up(&mut world).await.unwrap();
+    assert_eq!(world.file("README.md").as_deref(), Some("main\n"));
+    assert!(read(&world.path("home")).status.success());
+}
+
+#[tokio::test]
 async fn an_empty_repository_is_fine() {
     let mut world = World::new(ApprovalPolicy::Autonomous).await;
     let empty = world.path("empty");
