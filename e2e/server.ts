@@ -43,7 +43,7 @@ kind = "scripted"
 [[profiles]]
 name = "default"
 provider = "demo"
-model = "gpt-5.2-codex"
+model = "gpt-5.5"
 approval_policy = "${policy}"
 repositories = [{ source = "${this.dataDir}/demo" }]
 `

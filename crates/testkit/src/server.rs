@@ -40,7 +40,7 @@ impl Setup {
     pub fn policy(approval_policy: &str) -> Self {
         let config = format!(
             "[providers.demo]\nkind = \"scripted\"\n\
-             [[profiles]]\nname = \"default\"\nprovider = \"demo\"\nmodel = \"gpt-5.2-codex\"\napproval_policy = \"{approval_policy}\"\n"
+             [[profiles]]\nname = \"default\"\nprovider = \"demo\"\nmodel = \"gpt-5.5\"\napproval_policy = \"{approval_policy}\"\n"
         );
         Self {
             config,

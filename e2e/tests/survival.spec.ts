@@ -1,0 +1,102 @@
+// Nothing is lost: reloads, second tabs, stops, and a server that is killed.
+
+import { approval, approveUntil, chat, composer, newSession, said, send, status } from '../session.ts'
+import { expect, test } from '../server.ts'
+
+const READY = { name: 'Status: Ready' }
+
+test('a reload in mid-turn shows everything and goes on', async ({ signedIn: page }) => {
+  await newSession(page, 'slow stream 30 every 100ms')
+  await expect(chat(page).getByText(/line 5\b/i).first()).toBeVisible()
+  await composer(page).fill('a draft')
+  await page.reload()
+  await expect(composer(page)).toHaveValue('a draft')
+  await expect(chat(page).getByText(/line 1\b/i).first()).toBeVisible()
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  await expect(chat(page).getByText(/line 30\b/i)).toHaveCount(1)
+  await expect(chat(page).getByText('slow stream 30 every 100ms')).toHaveCount(1)
+})
+
+test('two tabs are in step', async ({ signedIn: page, context }) => {
+  await newSession(page, 'run: echo both')
+  const second = await context.newPage()
+  await second.goto(page.url())
+  await expect(approval(second)).toContainText('echo both')
+  await approval(second).getByRole('button', { name: /^Approve( Y)?$/ }).click()
+  await expect(approval(page)).toHaveCount(0)
+  for (const tab of [page, second]) await expect(tab.getByRole('button', READY)).toBeVisible()
+  await send(page, 'say: from the first tab')
+  await expect(said(second, 'from the first tab')).toBeVisible()
+})
+
+test('stop and start keep the disk and the conversation', async ({ signedIn: page, server }) => {
+  test.slow()
+  const id = await newSession(page, 'remember the word mistletoe')
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  server.cli('session', 'exec', id, '--', 'sh', '-c', 'echo kept > /root/kept')
+
+  await page.getByRole('button', { name: 'Session menu' }).click()
+  await page.getByRole('menuitem', { name: 'Stop' }).click()
+  await expect(page.getByRole('button', { name: 'Status: Stopped' })).toBeVisible()
+  // What was said is readable while nothing runs.
+  await page.reload()
+  await expect(chat(page)).toContainText('mistletoe')
+
+  await page.getByRole('region', { name: 'Stopped' }).getByRole('button', { name: 'Start' }).click()
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  expect(server.cli('session', 'exec', id, '--', 'cat', '/root/kept')).toBe('kept\n')
+  await send(page, 'what did I ask you to remember?')
+  await expect(chat(page).getByText(/the word mistletoe/).last()).toBeVisible()
+  await expect(chat(page)).toContainText('what did I ask you to remember?')
+})
+
+test('a server killed in mid-turn and started again loses and doubles nothing', async ({ signedIn: page, server }) => {
+  test.slow()
+  const id = await newSession(page, 'slow stream 60 every 100ms')
+  await expect(chat(page).getByText(/line 3\b/i).first()).toBeVisible()
+  await server.kill()
+  // The page stays readable and the composer keeps accepting.
+  await expect(page.getByText(/Reconnecting/i).first()).toBeVisible()
+  await composer(page).fill('typed while the server was away')
+  await server.start()
+  await expect(composer(page)).toHaveValue('typed while the server was away')
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  await expect(chat(page).getByText(/line 60\b/i)).toHaveCount(1)
+
+  type Event = { seq: number; event: { type: string; item?: { body: { kind: string; text?: string } } } }
+  const { data } = await server.api<{ data: Event[] }>('GET', `/sessions/${id}/events?limit=500`)
+  expect(data.map((event) => event.seq)).toEqual([...new Set(data.map((event) => event.seq))])
+  const users = data.filter(({ event }) => event.type === 'item.completed' && event.item?.body.kind === 'user_message')
+  expect(users).toHaveLength(1)
+  const answers = data.filter(({ event }) => event.type === 'item.completed' && event.item?.body.kind === 'agent_message')
+  expect(answers).toHaveLength(1)
+  const lines = answers[0]!.event.item!.body.text!.match(/line \d+/gi)!
+  expect(new Set(lines).size).toBe(lines.length)
+  expect(lines.length).toBeGreaterThanOrEqual(60)
+})
+
+test('an approval that waits survives a killed server', async ({ signedIn: page, server }) => {
+  await newSession(page, 'run: echo survived')
+  await expect(approval(page)).toContainText('echo survived')
+  await server.kill()
+  await server.start()
+  await expect(approval(page)).toContainText('echo survived')
+  await approveUntil(page, page.getByRole('button', READY))
+  await expect(chat(page)).toContainText('survived')
+})
+
+test('the terminal is there, and is still the same after a reload', async ({ signedIn: page }) => {
+  await newSession(page, 'say: hello')
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  await page.keyboard.press('Control+j')
+  const screen = page.locator('.xterm-rows')
+  await expect(screen).toContainText('demo')
+  await page.locator('.xterm-helper-textarea').focus()
+  await page.keyboard.type('KEPT=yes; echo "kept: $KEPT"\n')
+  await expect(screen).toContainText('kept: yes')
+  await page.reload()
+  await expect(screen).toContainText('kept: yes')
+  await page.locator('.xterm-helper-textarea').focus()
+  await page.keyboard.type('echo "still: $KEPT"\n')
+  await expect(screen).toContainText('still: yes')
+})

@@ -1,0 +1,101 @@
+// Wrong input and broken surroundings: a clear answer, a next action, and nothing lost.
+
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { chat, composer, newSession, said, send, status } from '../session.ts'
+import { expect, test } from '../server.ts'
+
+test('a repository that is not there, or is none, is refused where it was typed', async ({ signedIn: page, server }) => {
+  const plain = join(server.dataDir, 'plain')
+  mkdirSync(plain)
+  await page.goto(`${server.url}/new`)
+  for (const [path, words] of [
+    [join(server.dataDir, 'nowhere'), /(does not exist|no such|not found)/i],
+    [plain, /not a git repository/i],
+  ] as const) {
+    await page.getByRole('combobox', { name: 'Repository' }).fill(path)
+    const task = page.getByRole('textbox', { name: /task/i })
+    await task.fill('Fix the failing test')
+    await task.press('Enter')
+    await expect(page.getByRole('alert').filter({ hasText: words }).first()).toBeVisible()
+    await expect(page).toHaveURL(/\/new/)
+    await expect(task).toHaveValue('Fix the failing test')
+  }
+})
+
+test('an empty task is not started', async ({ signedIn: page, server }) => {
+  await page.goto(`${server.url}/new`)
+  await page.getByRole('textbox', { name: /task/i }).press('Enter')
+  await expect(page).toHaveURL(/\/new/)
+  await expect(page.getByRole('alert').filter({ hasText: /task/i })).toBeVisible()
+})
+
+for (const [task, words] of [
+  ['fail 401', /key|unauthorized|401/i],
+  ['cut 4', /broke off|cut|stream/i],
+] as const) {
+  test(`a model that answers "${task}" fails the turn and nothing else`, async ({ signedIn: page }) => {
+    test.slow()
+    await newSession(page, task)
+    const failed = page.getByRole('region', { name: 'Turn failed' })
+    await expect(failed).toContainText(words, { timeout: 90_000 })
+    await expect(failed.getByRole('button', { name: 'Try again' })).toBeVisible()
+    await send(page, 'say: back again')
+    await expect(said(page, 'back again')).toBeVisible()
+  })
+}
+
+test.describe('a provider that is not there', () => {
+  test.use({
+    setup: {
+      config: `
+[providers.gone]
+kind = "openai"
+base_url = "http://127.0.0.1:9/v1"
+api_key = "sk-test-not-a-key"
+[egress]
+allow_private = ["127.0.0.1:9"]
+[[profiles]]
+name = "default"
+provider = "gone"
+`,
+    },
+  })
+
+  test('says that the model is unreachable', async ({ signedIn: page, server }) => {
+    test.slow()
+    const folder = server.repository('project', { 'README.md': '# Project\n' })
+    await newSession(page, 'Say hello', folder)
+    const failed = page.getByRole('region', { name: 'Turn failed' })
+    await expect(failed).toContainText(/did not answer|unreachable|reach/i, { timeout: 100_000 })
+    await expect(page.getByText('sk-test-not-a-key')).toHaveCount(0)
+  })
+})
+
+test('a message that is too long is refused, and stays in the composer', async ({ signedIn: page }) => {
+  await newSession(page, 'say: hello')
+  await expect(status(page)).toHaveAccessibleName('Status: Ready')
+  const long = 'a'.repeat(10 * 1024 * 1024)
+  await composer(page).evaluate((box: HTMLTextAreaElement, text) => {
+    Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value')!.set!.call(box, text)
+    box.dispatchEvent(new Event('input', { bubbles: true }))
+  }, long)
+  await composer(page).press('Enter')
+  await expect(page.getByText(/too (long|large)|at most/i).first()).toBeVisible()
+  await expect.poll(() => composer(page).evaluate((box: HTMLTextAreaElement) => box.value.length)).toBe(long.length)
+})
+
+test('an unknown page and a signed-out visitor are told what to do', async ({ page, server, browser }) => {
+  await page.goto(`${server.url}/`)
+  await expect(page.getByText(/login-link/)).toBeVisible()
+  await page.goto(server.loginLink)
+  await page.goto(`${server.url}/s/ses_00000000000000000000000000000000`)
+  await expect(page.getByText(/not found|does not exist|no such/i).first()).toBeVisible()
+  // The link works once.
+  const other = await browser.newContext()
+  const again = await other.newPage()
+  await again.goto(server.loginLink)
+  await expect(again.getByText(/login-link/).first()).toBeVisible()
+  await other.close()
+  await expect(chat(page)).toHaveCount(0)
+})
