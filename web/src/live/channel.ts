@@ -123,6 +123,13 @@ export class SessionChannel {
     });
   }
 
+  /** Messages that no server answered go out when one is back; a refused one waits for the person. */
+  #resendUnanswered(): void {
+    for (const local of this.#snapshot.local) {
+      if (local.status === "failed" && local.error?.status === 0) void this.#post(local);
+    }
+  }
+
   async #post(local: LocalMessage): Promise<void> {
     this.#patchLocal(local.localId, { status: "sending", error: undefined });
     const { text, delivery, model, effort } = local;
@@ -143,6 +150,7 @@ export class SessionChannel {
         if (typeof data === "string") this.#receive(JSON.parse(data) as LiveMessage);
       },
       onState: (link) => {
+        if (link.status === "open") this.#resendUnanswered();
         if (link.status !== "closed") return this.#set({ link });
         this.#link = undefined;
         this.#set({

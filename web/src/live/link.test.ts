@@ -5,6 +5,7 @@ import { backoffMs } from "./link";
 test("waits grow, are bounded, and differ between pages", () => {
   expect(backoffMs(0, 0.5)).toBe(250);
   expect(backoffMs(1, 0.5)).toBe(500);
+  expect(backoffMs(10, 0.5)).toBe(1500);
   expect(backoffMs(100, 0.5)).toBe(8000);
   expect(backoffMs(0, 0)).toBeLessThan(backoffMs(0, 1));
 });

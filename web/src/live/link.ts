@@ -14,6 +14,10 @@ export type LinkState =
 
 /** First wait: a restarted server is back within a second. */
 const FIRST_WAIT_MS = 250;
+/** Longest wait while a restart or an upgrade is likely. */
+const SOON_WAIT_MS = 1_500;
+/** So many attempts are made at that pace, about half a minute. */
+const SOON_ATTEMPTS = 20;
 /** Longest wait: a page left open overnight finds its server soon after it is back. */
 const LONGEST_WAIT_MS = 8_000;
 /** A connection that held this long starts again at the first wait. */
@@ -21,7 +25,8 @@ const STEADY_MS = 5_000;
 
 /** How long to wait before an attempt; `random` between 0 and 1 keeps many pages apart. */
 export function backoffMs(attempt: number, random: number): number {
-  const full = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(attempt, 10));
+  const longest = attempt < SOON_ATTEMPTS ? SOON_WAIT_MS : LONGEST_WAIT_MS;
+  const full = Math.min(longest, FIRST_WAIT_MS * 2 ** Math.min(attempt, 10));
   return Math.round(full * (0.75 + 0.5 * random));
 }
 

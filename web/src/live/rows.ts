@@ -25,7 +25,8 @@ export type Row =
   | { kind: "approval"; key: string; entry: EntryOf<"approval"> }
   | { kind: "state"; key: string; entry: EntryOf<"state"> }
   | { kind: "turn"; key: string; entry: EntryOf<"turn"> }
-  | { kind: "notice"; key: string; entry: EntryOf<"notice"> }
+  /** The last of `count` notices of one kind in a row, such as those of a request tried again. */
+  | { kind: "notice"; key: string; entry: EntryOf<"notice">; count: number }
   | { kind: "lost"; key: string; entry: EntryOf<"lost"> }
   | { kind: "rejected"; key: string; entry: EntryOf<"rejected"> };
 
@@ -58,7 +59,7 @@ function stateRow(entry: EntryOf<"state">, before: EntryOf<"state"> | undefined,
   }
 }
 
-function itemRow(entry: EntryOf<"item">): Row {
+function itemRow(entry: EntryOf<"item">, isLatest: boolean): Row {
   const { key, item, interrupted } = entry;
   switch (item.body.kind) {
     case "user_message":
@@ -68,7 +69,8 @@ function itemRow(entry: EntryOf<"item">): Row {
         kind: "agent",
         key,
         item: item as ItemOf<"agent_message">,
-        streaming: item.status === "in_progress" && !interrupted,
+        // One that broke off and was begun again stays open; only the latest still grows.
+        streaming: isLatest && item.status === "in_progress" && !interrupted,
       };
     case "file_change":
       return { kind: "files", key, item: item as ItemOf<"file_change">, interrupted };
@@ -93,7 +95,9 @@ function same(a: Row, b: Row): boolean {
     if (a.kind === "agent") return b.kind === "agent" && a.streaming === b.streaming;
     return a.kind !== "files" || (b.kind === "files" && a.interrupted === b.interrupted);
   }
-  return "entry" in b && a.entry === b.entry;
+  return (
+    "entry" in b && a.entry === b.entry && (a.kind !== "notice" || b.kind !== "notice" || a.count === b.count)
+  );
 }
 
 function approvalRow(entry: EntryOf<"approval">, transcript: Transcript): Row | undefined {
@@ -109,6 +113,7 @@ export function foldRows(transcript: Transcript, before: readonly Row[] = []): r
   const rows: Row[] = [];
   const asked = new Set<string>();
   let lastState: EntryOf<"state"> | undefined;
+  const latest = transcript.entries.findLast((entry) => entry.kind === "item");
   for (const entry of transcript.entries) {
     if (entry.kind === "approval" && !entry.resolved) {
       asked.add(`item:${entry.approval.conversation_id}/${entry.approval.item_id}`);
@@ -136,7 +141,12 @@ export function foldRows(transcript: Transcript, before: readonly Row[] = []): r
         continue;
       }
       flush();
-      push(itemRow(entry));
+      push(itemRow(entry, entry === latest));
+      continue;
+    }
+    if (entry.kind === "notice") {
+      flush();
+      pushNotice(rows, entry, known);
       continue;
     }
     const row = entryRow(entry, transcript, previousState, entry === lastState);
@@ -149,8 +159,20 @@ export function foldRows(transcript: Transcript, before: readonly Row[] = []): r
   return rows.length === before.length && rows.every((row, i) => row === before[i]) ? before : rows;
 }
 
+function pushNotice(rows: Row[], entry: EntryOf<"notice">, known: ReadonlyMap<string, Row>): void {
+  const last = rows.at(-1);
+  const repeats =
+    last?.kind === "notice" && last.entry.code === entry.code && last.entry.level === entry.level;
+  const row: Row = repeats
+    ? { ...last, entry, count: last.count + 1 }
+    : { kind: "notice", key: entry.key, entry, count: 1 };
+  if (repeats) rows.pop();
+  const old = known.get(row.key);
+  rows.push(old && same(old, row) ? old : row);
+}
+
 function entryRow(
-  entry: Exclude<Entry, { kind: "item" }>,
+  entry: Exclude<Entry, { kind: "item" | "notice" }>,
   transcript: Transcript,
   previousState: EntryOf<"state"> | undefined,
   isLastState: boolean,
@@ -164,8 +186,6 @@ function entryRow(
         : undefined;
     case "turn":
       return { kind: "turn", key: entry.key, entry };
-    case "notice":
-      return { kind: "notice", key: entry.key, entry };
     case "lost":
       return { kind: "lost", key: entry.key, entry };
     case "rejected":

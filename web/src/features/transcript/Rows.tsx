@@ -193,17 +193,20 @@ function ApprovalRow({ entry, session }: { entry: EntryOf<"approval">; session: 
   );
 }
 
-function NoticeRow({ entry }: { entry: EntryOf<"notice"> }) {
+function NoticeRow({ entry, count }: { entry: EntryOf<"notice">; count: number }) {
+  const times = count > 1 ? ` (${count} times)` : "";
   if (entry.level === "info") {
     return (
       <Quiet at={entry.at}>
         <Info size={14} aria-hidden="true" /> {entry.message}
+        {times}
       </Quiet>
     );
   }
   return (
     <Quiet at={entry.at} tone={entry.level === "error" ? "fail" : "warn"}>
       <TriangleAlert size={14} aria-hidden="true" /> {entry.message}
+      {times}
     </Quiet>
   );
 }
@@ -251,7 +254,7 @@ export const RowView = memo(({ row, context }: { row: Row; context: RowContext }
     case "turn":
       return <TurnRow entry={row.entry} context={context} />;
     case "notice":
-      return <NoticeRow entry={row.entry} />;
+      return <NoticeRow entry={row.entry} count={row.count} />;
     case "lost":
       return (
         <Quiet at={row.entry.at} tone="warn">

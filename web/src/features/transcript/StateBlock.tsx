@@ -82,14 +82,21 @@ function Block({
       <div>
         <strong>{title}</strong>
         {children}
-        <div className="failed-turn-actions">{actions}</div>
+        {actions && <div className="failed-turn-actions">{actions}</div>}
       </div>
     </section>
   );
 }
 
+interface StateBlockProps {
+  session: Session;
+  setup: Setup | null;
+  /** Whether the conversation itself tells of the trouble. */
+  isTold: boolean;
+}
+
 /** At the end of the conversation: what keeps the session from going on, and what can be done. */
-export function StateBlock({ session, setup }: { session: Session; setup: Setup | null }) {
+export function StateBlock({ session, setup, isTold }: StateBlockProps) {
   const actions = useSessionActions();
   const now = useNow();
   const { trouble } = session;
@@ -161,7 +168,7 @@ export function StateBlock({ session, setup }: { session: Session; setup: Setup 
         </Block>
       );
     default:
-      return trouble ? (
+      return trouble && !isTold ? (
         <Block session={session} title={trouble.message} actions={null}>
           {trouble.hint && <p>{trouble.hint}</p>}
           <p className="quiet-text">Since {ago(trouble.since, now)}</p>

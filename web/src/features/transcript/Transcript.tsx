@@ -65,6 +65,9 @@ function Bubble({
   );
 }
 
+/** So many rows are about what one looks at. */
+const NEAR_ROWS = 6;
+
 const Line = memo(({ row, context }: { row: Row; context: RowContext }) => (
   <div className={`row ${row.kind}-row`}>
     <RowView row={row} context={context} />
@@ -157,7 +160,7 @@ export function Transcript({
           ))}
           {session && (
             <div className="row">
-              <StateBlock session={session} setup={snapshot.transcript.setup} />
+              <StateBlock session={session} setup={snapshot.transcript.setup} isTold={tells(rows, session)} />
             </div>
           )}
           {isEmpty && session?.state === "running" && (
@@ -181,6 +184,13 @@ export function Transcript({
       </div>
     </div>
   );
+}
+
+/** Whether a notice near the end says what is wrong with the session. */
+function tells(rows: readonly Row[], { trouble }: Session): boolean {
+  return rows
+    .slice(-NEAR_ROWS)
+    .some((row) => row.kind === "notice" && row.entry.message === trouble?.message);
 }
 
 /** Whether a row itself shows that something goes on. */

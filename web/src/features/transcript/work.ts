@@ -2,7 +2,8 @@
 import type { Step } from "../../live/rows";
 
 export const isRunning = (step: Step) => step.item.status === "in_progress" && !step.interrupted;
-export const isFailed = (step: Step) => step.item.status === "failed" || step.item.status === "declined";
+export const isFailed = (step: Step) => step.item.status === "failed";
+export const isDeclined = (step: Step) => step.item.status === "declined";
 
 function count(n: number, one: string, many: string): string {
   return n === 1 ? one : `${n} ${many}`;
