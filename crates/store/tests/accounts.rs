@@ -69,7 +69,7 @@ async fn a_login_code_is_taken_once_and_in_time() {
         assert_eq!(store.take_login_code("one", at + MINUTE).await.unwrap(), None, "late");
         let (first, second) = tokio::join!(store.take_login_code("one", at), store.take_login_code("one", at));
         let taken: Vec<_> = [first.unwrap(), second.unwrap()].into_iter().flatten().collect();
-        assert_eq!(taken, [member.clone()], "one of two at once");
+        assert_eq!(taken, std::slice::from_ref(&member), "one of two at once");
 
         store.remove_expired_logins(at + MINUTE).await.unwrap();
         assert_eq!(store.take_login_code("two", at).await.unwrap(), None, "forgotten");

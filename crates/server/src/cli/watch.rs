@@ -537,10 +537,10 @@ impl Printer {
     }
 
     /// Prints what of an item's whole text was not printed while it grew.
-    fn rest(&mut self, printed: Option<String>, whole: &str) -> anyhow::Result<()> {
-        let rest = match &printed {
+    fn rest(&mut self, printed: Option<&str>, whole: &str) -> anyhow::Result<()> {
+        let rest = match printed {
             None => whole,
-            Some(printed) => match whole.split_once(printed.as_str()) {
+            Some(printed) => match whole.split_once(printed) {
                 Some(("", rest)) => rest,
                 // Some runtimes keep a command's first words for the whole item.
                 Some((missed, rest)) => {
@@ -562,7 +562,7 @@ impl Printer {
         let streamed = self.streamed.remove(&item.id);
         match &item.body {
             ItemBody::UserMessage { text, .. } => self.line(format!("> {}", plain(text).replace('\n', "\n> "))),
-            ItemBody::AgentMessage { text } => self.rest(streamed, text),
+            ItemBody::AgentMessage { text } => self.rest(streamed.as_deref(), text),
             ItemBody::Command {
                 command,
                 output,
@@ -572,7 +572,7 @@ impl Printer {
                 if streamed.is_none() {
                     self.line(self.out.strong(&format!("$ {}", plain(command))))?;
                 }
-                self.rest(streamed, output)?;
+                self.rest(streamed.as_deref(), output)?;
                 match (item.status, exit_code) {
                     (ItemStatus::Declined, _) => self.line("! declined"),
                     (_, Some(code)) if *code != 0 => self.line(format!("! exit code {code}")),
