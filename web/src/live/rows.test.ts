@@ -60,6 +60,20 @@ test("a state that lasts is told by the block at the end, an earlier one by its 
   ]);
 });
 
+test("notices of one kind in a row are one row with the last of them", () => {
+  const recorder = new Recorder(AT).started();
+  recorder.begin("Do it");
+  for (const n of [1, 2, 3]) {
+    recorder.say({ type: "notice", level: "warning", code: "model_unreachable", message: `attempt ${n}` });
+  }
+  recorder.say({ type: "notice", level: "info", code: "other", message: "else" });
+  const rows = rowsOf(recorder);
+  expect(
+    rows.flatMap((row) => (row.kind === "notice" ? [`${row.entry.message} ×${row.count}`] : [])),
+  ).toEqual(["attempt 3 ×3", "else ×1"]);
+  expect(foldRows(reduce(EMPTY, recorder.events), rows)).toBe(rows);
+});
+
 test("rows that did not change keep their identity", () => {
   for (const { events, live } of RECORDINGS.filter((recording) => recording.live.length > 0)) {
     const before = reduce(EMPTY, events);

@@ -1,4 +1,13 @@
-import { ChevronRight, CircleX, Globe, LoaderCircle, Sparkle, Terminal, Wrench } from "lucide-react";
+import {
+  ChevronRight,
+  CircleSlash,
+  CircleX,
+  Globe,
+  LoaderCircle,
+  Sparkle,
+  Terminal,
+  Wrench,
+} from "lucide-react";
 import { memo, type ReactNode, useId, useState } from "react";
 import type { Step } from "../../live/rows";
 import { CopyIconButton } from "../../ui/CopyButton";
@@ -6,6 +15,7 @@ import { Markdown } from "../../ui/markdown/Markdown";
 import { duration, useNow } from "../../ui/time";
 import {
   elapsedMs,
+  isDeclined,
   isFailed,
   isRunning,
   lastLine,
@@ -107,13 +117,19 @@ function hasBody(step: Step): boolean {
   return body.kind === "reasoning" ? body.text.trim() !== "" : body.kind !== "web_search";
 }
 
+function stateIcon(step: Step): ReactNode {
+  if (isRunning(step)) return <LoaderCircle size={14} className="spin" />;
+  if (isFailed(step)) return <CircleX size={14} />;
+  return isDeclined(step) ? <CircleSlash size={14} /> : undefined;
+}
+
 const StepView = memo(({ step }: { step: Step }) => {
   const failed = isFailed(step);
   // A failed step shows why; a person may fold it, or open the whole of it.
   const [open, setOpen] = useState<boolean>();
   const id = useId();
   const { icon, title, mono } = stepHead(step);
-  const shown = open ?? (failed && step.item.status !== "declined");
+  const shown = open ?? failed;
   const result = outcome(step);
   return (
     <li className="work-step">
@@ -126,13 +142,7 @@ const StepView = memo(({ step }: { step: Step }) => {
         onClick={() => setOpen(!shown)}
       >
         <span className={failed ? "work-icon failed" : "work-icon"} aria-hidden="true">
-          {isRunning(step) ? (
-            <LoaderCircle size={14} className="spin" />
-          ) : failed ? (
-            <CircleX size={14} />
-          ) : (
-            icon
-          )}
+          {stateIcon(step) ?? icon}
         </span>
         <span className={mono ? "truncate mono" : "truncate"}>{title}</span>
         {result && <span className={failed ? "work-result failed" : "work-result"}>{result}</span>}
@@ -155,13 +165,14 @@ export const WorkRow = memo(({ steps }: { steps: readonly Step[] }) => {
   const id = useId();
   const running = steps.findLast(isRunning);
   const failed = steps.filter(isFailed);
+  const notable = steps.filter((step) => isFailed(step) || isDeclined(step));
   const only = onlyAction(steps);
-  const visible = open ? steps : failed;
+  const visible = open ? steps : notable;
   const onlyCommand = only?.item.body.kind === "command" ? only.item.body : undefined;
   const runningBody = running?.item.body;
   const hint = runningBody?.kind === "command" ? lastLine(runningBody.output) : "";
 
-  if (only && failed.length === 1 && failed[0] === only && steps.length === 1) {
+  if (only && notable[0] === only && steps.length === 1) {
     return (
       <ul className="work-steps alone">
         <StepView step={only} />
