@@ -449,6 +449,9 @@ export interface components {
             type: "queue";
         } | {
             /** @enum {string} */
+            type: "changes";
+        } | {
+            /** @enum {string} */
             type: "lagged";
         };
         /** @description Who is asking. */

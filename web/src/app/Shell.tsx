@@ -1,6 +1,6 @@
-import { PanelLeft } from "lucide-react";
+import { ChevronLeft, PanelLeft } from "lucide-react";
 import { useMemo, useState } from "react";
-import { Route, Switch, useLocation } from "wouter";
+import { Link, Route, Switch, useLocation } from "wouter";
 import { HelpDialog } from "../features/commands/HelpDialog";
 import { Palette } from "../features/commands/Palette";
 import { NewSession } from "../features/new-session/NewSession";
@@ -121,15 +121,22 @@ function Page({
   onSidebar: () => void;
 }) {
   const live = useLiveList();
+  const narrow = useIsNarrow();
   return (
     <div className="page">
       <LinkBar link={live.state} onRetry={live.retryNow} />
       {!sidebarOpen && (
-        <div className="page-bar">
-          <IconButton label="Show session list" keys="[" onClick={onSidebar}>
-            <PanelLeft size={16} />
-          </IconButton>
-        </div>
+        <nav className="page-bar" aria-label="Back">
+          {narrow ? (
+            <Link href="/" className="btn ghost icon" aria-label="All sessions">
+              <ChevronLeft size={16} />
+            </Link>
+          ) : (
+            <IconButton label="Show session list" keys="[" onClick={onSidebar}>
+              <PanelLeft size={16} />
+            </IconButton>
+          )}
+        </nav>
       )}
       <main id="main" className="page-main" tabIndex={-1} data-pane="main">
         {children}

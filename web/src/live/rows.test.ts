@@ -67,11 +67,12 @@ test("notices of one kind in a row are one row with the last of them", () => {
     recorder.say({ type: "notice", level: "warning", code: "model_unreachable", message: `attempt ${n}` });
   }
   recorder.say({ type: "notice", level: "info", code: "other", message: "else" });
-  const rows = rowsOf(recorder);
+  const transcript = reduce(EMPTY, recorder.events);
+  const rows = foldRows(transcript);
   expect(
     rows.flatMap((row) => (row.kind === "notice" ? [`${row.entry.message} ×${row.count}`] : [])),
   ).toEqual(["attempt 3 ×3", "else ×1"]);
-  expect(foldRows(reduce(EMPTY, recorder.events), rows)).toBe(rows);
+  expect(foldRows(transcript, rows)).toBe(rows);
 });
 
 test("rows that did not change keep their identity", () => {
