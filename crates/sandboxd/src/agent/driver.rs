@@ -100,6 +100,7 @@ pub(crate) struct Driver {
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Exited,
+    DiskFull,
     Replanned,
     Shutdown,
 }
@@ -175,6 +176,13 @@ impl Driver {
                     runtime.stop().await;
                     self.close_turns().await;
                     return Unready::Replanned;
+                }
+                End::DiskFull => {
+                    runtime.stop().await;
+                    self.close_turns().await;
+                    let (step, message) = (SetupStep::Conversation, repositories::disk_full());
+                    self.record(AgentEvent::SetupFailed { step, message }).await;
+                    return Unready::Failed;
                 }
                 End::Exited => {
                     let message = runtime.bury().await;
@@ -287,8 +295,8 @@ impl Driver {
 
     /// Serves until the runtime or the plan ends.
     async fn serve<R: Runtime>(&mut self, plan: &Arc<Plan>, mut runtime: R, ready: Ready) -> (R, End) {
-        if self.resume_all(plan, &mut runtime).await.is_err() {
-            return (runtime, End::Exited);
+        if let Err(trouble) = self.resume_all(plan, &mut runtime).await {
+            return (runtime, trouble.into());
         }
         self.record_all(ready.notices).await;
         self.record(AgentEvent::RuntimeReady {
@@ -298,7 +306,10 @@ impl Driver {
         .await;
         self.ready.send_replace(true);
         let mut work = self.send_again(plan, &mut runtime).await;
-        while work.is_ok() {
+        loop {
+            if let Err(trouble) = work {
+                return (runtime, trouble.into());
+            }
             let due = self.coalescer.due();
             work = tokio::select! {
                 () = self.shutdown.cancelled() => {
@@ -329,13 +340,11 @@ impl Driver {
                 }
             };
         }
-        tracing::warn!(error = ?work.err(), "the runtime is given up");
-        (runtime, End::Exited)
     }
 
     /// Continues the conversation of the plan, or the record's own, and every one with an open
     /// turn. Closes the turns that are over.
-    async fn resume_all<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Gone> {
+    async fn resume_all<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Trouble> {
         let mut conversations: Vec<ConversationId> = self.journal.ledger(|ledger| {
             ledger
                 .all_running()
@@ -370,7 +379,7 @@ impl Driver {
         plan: &Plan,
         runtime: &mut R,
         conversation: &ConversationId,
-    ) -> Result<bool, Gone> {
+    ) -> Result<bool, Trouble> {
         let lacking = self.journal.ledger(|ledger| lacking(ledger, conversation));
         match runtime.resume(plan, conversation, &lacking).await {
             Ok(resumed) => {
@@ -405,11 +414,11 @@ impl Driver {
                 .await;
                 Ok(false)
             }
-            Err(CallError::Gone(why)) => Err(Gone(why)),
+            Err(error) => Err(error.into()),
         }
     }
 
-    async fn obey<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R, command: Command) -> Result<(), Gone> {
+    async fn obey<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R, command: Command) -> Result<(), Trouble> {
         match command {
             Command::Deliver(deliver, reply) => {
                 let delivered = self.deliver(plan, runtime, &deliver).await;
@@ -426,7 +435,7 @@ impl Driver {
                     .into_iter()
                     .filter(|(id, _)| conversation.as_ref().is_none_or(|wanted| wanted == id))
                 {
-                    runtime.interrupt(&id, &turn).await.map_err(|error| gone(&error))?;
+                    runtime.interrupt(&id, &turn).await?;
                 }
                 let _ = reply.send(());
                 Ok(())
@@ -451,7 +460,7 @@ impl Driver {
         plan: &Plan,
         runtime: &mut R,
         deliver: &Deliver,
-    ) -> Result<Delivered, Gone> {
+    ) -> Result<Delivered, Trouble> {
         if let Some(before) = self.delivered(deliver) {
             return Ok(before);
         }
@@ -496,10 +505,10 @@ impl Driver {
                 })
             }
             Ok(Sent::Busy) => Ok(Delivered::Busy),
-            Err(CallError::Refused(why)) => Ok(self
-                .reject(deliver, format!("The agent refused the message: {why}"))
+            Err(error @ CallError::Gone(_)) => Err(error.into()),
+            Err(error) => Ok(self
+                .reject(deliver, format!("The agent refused the message: {error}"))
                 .await),
-            Err(CallError::Gone(why)) => Err(Gone(why)),
         }
     }
 
@@ -519,11 +528,14 @@ impl Driver {
         plan: &Plan,
         runtime: &mut R,
         deliver: &Deliver,
-    ) -> Result<Result<ConversationId, String>, Gone> {
-        if let Some(conversation) = &deliver.conversation_id
-            && (runtime.has(conversation) || self.resume(plan, runtime, conversation).await?)
-        {
-            return Ok(Ok(conversation.clone()));
+    ) -> Result<Result<ConversationId, String>, Trouble> {
+        if let Some(conversation) = &deliver.conversation_id {
+            match self.has(plan, runtime, conversation).await {
+                Ok(true) => return Ok(Ok(conversation.clone())),
+                Ok(false) => {}
+                Err(Trouble::DiskFull) => return Ok(Err(repositories::disk_full())),
+                Err(gone) => return Err(gone),
+            }
         }
         match runtime.converse(plan).await {
             Ok(conversation) => {
@@ -531,31 +543,46 @@ impl Driver {
                 self.record(AgentEvent::ConversationStarted { conversation }).await;
                 Ok(Ok(id))
             }
+            Err(CallError::DiskFull) => Ok(Err(repositories::disk_full())),
             Err(CallError::Refused(why)) => Ok(Err(why)),
-            Err(CallError::Gone(why)) => Err(Gone(why)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the runtime has a conversation, after it was asked to continue it.
+    async fn has<R: Runtime>(
+        &mut self,
+        plan: &Plan,
+        runtime: &mut R,
+        conversation: &ConversationId,
+    ) -> Result<bool, Trouble> {
+        if runtime.has(conversation) {
+            Ok(true)
+        } else {
+            self.resume(plan, runtime, conversation).await
         }
     }
 
     /// Sends steered messages again whose turn ended before the model took them.
-    async fn send_again<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Gone> {
+    async fn send_again<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Trouble> {
         let running = self.journal.ledger(Ledger::all_running);
         for steered in self.steering.forgotten(&running) {
             let deliver = Deliver {
                 conversation_id: Some(steered.conversation_id.clone()),
                 ..steered.deliver
             };
-            if !runtime.has(&steered.conversation_id) && !self.resume(plan, runtime, &steered.conversation_id).await? {
-                self.steering.seen(deliver.message_id).await;
-                continue;
-            }
-            match runtime.send(&steered.conversation_id, None, &deliver).await {
-                Ok(Sent::Busy) => continue,
-                Ok(Sent::Turn(_)) => {}
-                Err(CallError::Refused(why)) => {
-                    self.reject(&deliver, format!("The agent refused the message: {why}"))
-                        .await;
+            let refused = if self.has(plan, runtime, &steered.conversation_id).await? {
+                match runtime.send(&steered.conversation_id, None, &deliver).await {
+                    Ok(Sent::Busy) => continue,
+                    Ok(Sent::Turn(_)) => None,
+                    Err(error @ CallError::Gone(_)) => return Err(error.into()),
+                    Err(error) => Some(format!("The agent refused the message: {error}")),
                 }
-                Err(CallError::Gone(why)) => return Err(Gone(why)),
+            } else {
+                Some("Its conversation is lost.".to_owned())
+            };
+            if let Some(why) = refused {
+                self.reject(&deliver, why).await;
             }
             self.steering.seen(deliver.message_id).await;
         }
@@ -693,22 +720,44 @@ impl Driver {
     }
 }
 
-/// The runtime is gone or useless and has to be started again.
+/// Why a runtime can't be served any more.
 #[derive(Debug)]
-struct Gone(#[expect(dead_code, reason = "read by the log, through Debug")] String);
-
-fn gone(error: &CallError) -> Gone {
-    Gone(error.to_string())
+enum Trouble {
+    /// It is gone or useless and has to be started again.
+    Gone(String),
+    /// It can't continue a conversation until there is space on the disk.
+    DiskFull,
 }
 
-async fn give_answer<R: Runtime>(runtime: &mut R, approval: &Approval, answer: &Answer) -> Result<Answered, Gone> {
+impl From<CallError> for Trouble {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::DiskFull => Self::DiskFull,
+            CallError::Gone(why) | CallError::Refused(why) => Self::Gone(why),
+        }
+    }
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Gone(why) => {
+                tracing::warn!(why, "the runtime is given up");
+                Self::Exited
+            }
+            Trouble::DiskFull => Self::DiskFull,
+        }
+    }
+}
+
+async fn give_answer<R: Runtime>(runtime: &mut R, approval: &Approval, answer: &Answer) -> Result<Answered, Trouble> {
     match runtime
         .answer(approval, answer.decision, answer.message.as_deref())
         .await
     {
         Ok(true) => Ok(Answered::Done),
         Ok(false) => Ok(Answered::Already),
-        Err(error) => Err(gone(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 

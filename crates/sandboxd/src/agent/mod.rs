@@ -43,6 +43,7 @@ use self::coalesce::Coalescer;
 use self::driver::{Answered, Command, Driver, Planned};
 use self::journal::{Journal, Limits};
 use self::steering::Steering;
+use crate::git::Repositories;
 
 /// Requests that wait for the driver task. The server sends one message at a time; a person's
 /// clicks are few.
@@ -52,6 +53,7 @@ const COMMAND_QUEUE: usize = 64;
 #[derive(Debug)]
 pub struct Agent {
     journal: Arc<Journal>,
+    git: Repositories,
     plan_file: PathBuf,
     plans: watch::Sender<Option<Planned>>,
     commands: mpsc::Sender<Command>,
@@ -91,8 +93,10 @@ impl Agent {
         let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
         let (ready, is_ready) = watch::channel(false);
         let shutdown = CancellationToken::new();
+        let git = Repositories::new(state_dir, &environment);
         let driver = Driver {
             journal: Arc::clone(&journal),
+            git: git.clone(),
             state_dir: state_dir.to_owned(),
             workspaces: workspaces.to_owned(),
             environment,
@@ -107,6 +111,7 @@ impl Agent {
         let task = tokio::spawn(driver.run());
         Ok(Arc::new(Self {
             journal,
+            git,
             plan_file,
             plans,
             commands,
@@ -114,6 +119,11 @@ impl Agent {
             shutdown,
             task: Mutex::new(Some(task)),
         }))
+    }
+
+    /// The sandbox's working trees.
+    pub fn git(&self) -> Repositories {
+        self.git.clone()
     }
 
     /// The plan's environment; empty until there is a plan.

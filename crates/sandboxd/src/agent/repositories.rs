@@ -62,8 +62,9 @@ async fn make_folder(path: &Path) -> Result<(), String> {
         })
 }
 
-fn disk_full() -> String {
-    "The sandbox's disk is full. Free space in it, or delete the session and start one with less in it.".to_owned()
+/// What to do about a full disk.
+pub(crate) fn disk_full() -> String {
+    "The sandbox's disk is full. Free space in a terminal and start again, or delete the session and start one with less in it.".to_owned()
 }
 
 async fn fetch(

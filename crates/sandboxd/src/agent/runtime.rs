@@ -47,6 +47,9 @@ pub(crate) enum CallError {
     /// The runtime said no, for a person.
     #[error("{0}")]
     Refused(String),
+    /// It would have to write and can't. What it knows is not lost.
+    #[error("the sandbox's disk is full")]
+    DiskFull,
     /// The runtime is gone or does not answer; it has to be started again.
     #[error("the runtime does not answer: {0}")]
     Gone(String),

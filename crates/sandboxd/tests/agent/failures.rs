@@ -3,7 +3,7 @@
 use mistle_protocol::agent::{AgentEvent, SetupStep, TurnOutcome};
 use mistle_protocol::plan::ApprovalPolicy;
 
-use crate::world::World;
+use crate::world::{World, elsewhere_on_a_small_disk};
 
 async fn failure(text: &str) -> (String, String, usize) {
     let (world, mut events) = World::ready(ApprovalPolicy::Autonomous).await;
@@ -55,6 +55,55 @@ async fn a_model_that_is_not_there() {
     };
     assert_eq!(code, "model_unreachable", "{message}");
     assert!(events.count(|event| matches!(event, AgentEvent::Notice { code, .. } if code == "retrying")) > 0);
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_nothing_and_loses_no_conversation() {
+    if elsewhere_on_a_small_disk("failures::a_full_disk_stops_nothing_and_loses_no_conversation") {
+        return;
+    }
+    let (mut world, mut events) = World::ready(ApprovalPolicy::Autonomous).await;
+    let (conversation, _) = world.say(None, "remember the word heron").await;
+    events.turn_end().await;
+    let ballast = world.path("ballast");
+    std::fs::write(&ballast, vec![1; 64 << 20]).unwrap_err();
+    let full = |event: &AgentEvent| matches!(event, AgentEvent::Notice { code, .. } if code == "disk_full");
+    world.say(Some(&conversation), "say: still here").await;
+    assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+    while events.count(full) == 0 {
+        world
+            .say(Some(&conversation), &format!("say: {}", "more ".repeat(2000)))
+            .await;
+        assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+    }
+
+    // Stopped and started on the full disk.
+    let seen = events.last_seq();
+    world.shutdown().await;
+    let more = world.path("more-ballast");
+    std::fs::write(&more, vec![1; 64 << 20]).unwrap_err();
+    world.open().await;
+    let mut events = world.events(seen);
+    let failed = events
+        .until(|event| matches!(event, AgentEvent::SetupFailed { .. }))
+        .await;
+    let AgentEvent::SetupFailed { message, .. } = failed else {
+        unreachable!()
+    };
+    assert!(message.contains("disk is full"), "{message}");
+    assert_eq!(
+        events.count(|event| matches!(event, AgentEvent::ConversationLost { .. })),
+        0
+    );
+
+    // A person frees space and tries again.
+    std::fs::remove_file(&ballast).unwrap();
+    std::fs::remove_file(&more).unwrap();
+    world.put_plan().await;
+    events.ready().await;
+    world.say(Some(&conversation), "what did I ask you to remember?").await;
+    events.turn_end().await;
+    assert_eq!(events.said().last(), Some(&"You asked me to remember: the word heron"));
 }
 
 async fn setup_failure(change: impl FnOnce(&mut World)) -> (World, SetupStep, String) {

@@ -104,19 +104,29 @@ pub(super) async fn write(home: &Path, plan: &Plan, workspaces: &Path) -> io::Re
     let config = config(plan, workspaces);
     let rules = rules(plan.runtime.approval_policy);
     tokio::fs::create_dir_all(home.join("rules")).await?;
-    tokio::fs::write(home.join("config.toml"), &config).await?;
-    tokio::fs::write(home.join("rules").join("mistle.rules"), &rules).await?;
+    write_changed(&home.join("config.toml"), &config).await?;
+    write_changed(&home.join("rules").join("mistle.rules"), &rules).await?;
     link_instructions(home, &PathBuf::from(&plan.cwd).join("AGENTS.md")).await?;
     Ok(format!("{config}\n{rules}"))
 }
 
+/// Leaves a file alone that is as it should be: then it needs no space.
+async fn write_changed(path: &Path, text: &str) -> io::Result<()> {
+    match tokio::fs::read(path).await {
+        Ok(there) if there == text.as_bytes() => Ok(()),
+        _ => tokio::fs::write(path, text).await,
+    }
+}
+
 async fn link_instructions(home: &Path, source: &Path) -> io::Result<()> {
     let link = home.join("AGENTS.md");
-    match tokio::fs::remove_file(&link).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    if tokio::fs::read_link(&link).await.is_ok_and(|target| target == source) {
+        return Ok(());
     }
-    tokio::fs::symlink(source, link).await
+    match tokio::fs::remove_file(&link).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => tokio::fs::symlink(source, link).await,
+    }
 }
 
 fn config(plan: &Plan, workspaces: &Path) -> String {

@@ -42,6 +42,18 @@ fn gone(why: impl std::fmt::Display) -> CallError {
     CallError::Gone(why.to_string())
 }
 
+/// What the app-server's no means.
+fn refused(message: String) -> CallError {
+    if ["No space left on device", "Disk quota exceeded"]
+        .iter()
+        .any(|full| message.contains(full))
+    {
+        CallError::DiskFull
+    } else {
+        CallError::Refused(message)
+    }
+}
+
 impl Connection {
     /// Upgrades a connected socket.
     pub(super) async fn upgrade(stream: UnixStream) -> Result<Self, CallError> {
@@ -121,7 +133,7 @@ impl Connection {
                 (Some(_), _) => return Err(gone("it talks without end")),
                 (None, Some(message)) if message.id.as_ref().and_then(Value::as_u64) == Some(id) => {
                     return match message.error {
-                        Some(error) => Err(CallError::Refused(error.message)),
+                        Some(error) => Err(refused(error.message)),
                         None => Ok(message.result.unwrap_or_default()),
                     };
                 }

@@ -29,6 +29,7 @@ mod translate;
 mod wire;
 
 use std::collections::VecDeque;
+use std::io;
 
 use jiff::Timestamp;
 use mistle_protocol::agent::{
@@ -41,6 +42,7 @@ use serde_json::{Value, json};
 use self::connection::{Connection, Incoming};
 use self::process::Process;
 use self::translate::Translator;
+use super::repositories;
 use super::runtime::{CallError, Lacking, Ready, Resumed, Runtime, Sent, Start, StartError};
 
 /// Turns in one page of history.
@@ -73,7 +75,10 @@ impl Runtime for Codex {
         let configuration = config::write(home, plan, workspaces)
             .await
             .map_err(|error| StartError {
-                message: format!("Codex' configuration can't be written: {error}."),
+                message: match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => repositories::disk_full(),
+                    _ => format!("Codex' configuration can't be written: {error}."),
+                },
                 transient: false,
             })?;
         let program = &plan.runtime.program;
