@@ -12,6 +12,8 @@ const chromium = {
     '--disable-background-networking',
     '--disable-component-update',
     '--disable-sync',
+    // Without WebGL the terminal draws DOM rows, whose text a test can read.
+    '--disable-3d-apis',
   ],
 }
 

@@ -22,6 +22,8 @@ export class Server {
   url = ''
   loginLink = ''
   readonly dataDir = mkdtempSync(join(tmpdir(), 'mst'))
+  /** A folder for what a test needs outside of the data directory. */
+  readonly outside = mkdtempSync(join(tmpdir(), 'mst-outside'))
   private child?: ChildProcess
 
   constructor(private readonly setup: Setup) {}
@@ -112,19 +114,21 @@ path = "${root}/data/runtimes/codex/0.169.0"
   /** Kills the server and every sandbox that it leaves behind. */
   async end() {
     await this.kill()
-    for (const pid of processesNaming(this.dataDir)) {
+    const shims = processesNaming(this.dataDir)
+    for (const pid of [...childrenOf(shims), ...shims]) {
       try {
         process.kill(pid, 'SIGKILL')
       } catch {
         // It ended by itself.
       }
     }
-    rmSync(this.dataDir, { recursive: true, force: true, maxRetries: 5 })
+    for (const folder of [this.dataDir, this.outside]) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
 
   /** A git repository of these files. */
   repository(name: string, files: Record<string, string>) {
-    const folder = join(this.dataDir, 'repositories', name)
+    // Not in the data directory: that one is never offered to a sandbox.
+    const folder = join(this.outside, name)
     for (const [file, content] of Object.entries(files)) {
       mkdirSync(dirname(join(folder, file)), { recursive: true })
       writeFileSync(join(folder, file), content)
@@ -158,6 +162,21 @@ function processesNaming(folder: string) {
       }
     })
     .map(Number)
+}
+
+/** PID 1 of each sandbox: killing it ends everything in it. */
+function childrenOf(parents: number[]) {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const parent = readFileSync(`/proc/${pid}/status`, 'utf8').match(/^PPid:\t(\d+)$/m)?.[1]
+        return parents.includes(Number(parent))
+      } catch {
+        return false
+      }
+    })
 }
 
 type Fixtures = { setup: Setup; server: Server; signedIn: Page }

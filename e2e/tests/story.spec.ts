@@ -40,7 +40,7 @@ test('a message steers the running turn, another one waits for the next', async 
   await expect(queue).toContainText('queued answer')
 
   await send(page, 'look at the retries too')
-  await expect(said(page, /You added: look at the retries too/)).toBeVisible()
+  await expect(said(page, /You added: .look at the retries too/)).toBeVisible()
   // The queued one goes when the turn is over.
   await expect(queue).toBeHidden()
   await expect(chat(page).getByText('queued answer', { exact: true }).first()).toBeVisible()

@@ -67,14 +67,22 @@ pub(crate) async fn page(State(app): State<App>, request: Request) -> Result<Res
     {
         return Ok(asset(path, file, request.headers()));
     }
-    if !is_page(path) {
-        return Err(ApiError::not_found("page"));
-    }
+    // A person who mistyped an address gets a page that says so; a program gets a problem.
+    let status = match (is_page(path), wants_html(request.headers())) {
+        (true, _) => StatusCode::OK,
+        (false, true) => StatusCode::NOT_FOUND,
+        (false, false) => return Err(ApiError::not_found("page")),
+    };
     if caller::by_cookie(&app, request.headers()).await?.is_none() {
         return Ok(sign_in_page(StatusCode::UNAUTHORIZED, None));
     }
     Ok(match Dist::get("index.html") {
-        Some(index) => ([(header::CACHE_CONTROL, "no-cache")], Html(index.data.into_owned())).into_response(),
+        Some(index) => (
+            status,
+            [(header::CACHE_CONTROL, "no-cache")],
+            Html(index.data.into_owned()),
+        )
+            .into_response(),
         None => (StatusCode::NOT_FOUND, Html(NOT_BUILT)).into_response(),
     })
 }
@@ -83,6 +91,13 @@ pub(crate) async fn page(State(app): State<App>, request: Request) -> Result<Res
 fn is_page(path: &str) -> bool {
     let first = path.split('/').next().unwrap_or_default();
     matches!(first, "" | "new" | "sessions" | "s" | "settings")
+}
+
+fn wants_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn asset(path: &str, file: EmbeddedFile, request: &HeaderMap) -> Response {

@@ -121,30 +121,40 @@ impl Drop for TestServer {
     /// Kills the server and every sandbox that it leaves behind.
     fn drop(&mut self) {
         let _ = self.child.start_kill();
-        for pid in processes_naming(self.data_dir.path()) {
-            let _ = std::process::Command::new("kill")
-                .args(["-9", &pid])
-                .stderr(Stdio::null())
-                .status();
-        }
+        let shims = processes(|process| names(process, self.data_dir.path()));
+        // PID 1 of each sandbox: killing it ends everything in it.
+        let inits = processes(|process| parent(process).is_some_and(|parent| shims.contains(&parent)));
+        let mut kill = std::process::Command::new("kill");
+        let _ = kill.arg("-9").args(inits).args(shims).stderr(Stdio::null()).status();
     }
 }
 
-/// Processes whose command line names a path below a folder.
-fn processes_naming(folder: &Path) -> Vec<String> {
-    let needle = folder.as_os_str().as_encoded_bytes();
+/// Ids of the processes whose folder in `/proc` passes a test.
+fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<String> {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
     processes
         .flatten()
         .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
-        .filter(|entry| {
-            let command_line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            command_line.windows(needle.len()).any(|window| window == needle)
-        })
+        .filter(|entry| wanted(&entry.path()))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
+}
+
+/// Whether a process' command line names a path below a folder.
+fn names(process: &Path, folder: &Path) -> bool {
+    let needle = folder.as_os_str().as_encoded_bytes();
+    let command_line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+    command_line.windows(needle.len()).any(|window| window == needle)
+}
+
+fn parent(process: &Path) -> Option<String> {
+    let status = std::fs::read_to_string(process.join("status")).ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .map(|pid| pid.trim().to_owned())
 }
 
 fn free_port() -> Result<u16> {
