@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,7 @@ pub(crate) fn same(one: &Plan, other: &Plan) -> bool {
 /// The task's own state.
 pub(crate) struct Driver {
     pub(crate) journal: Arc<Journal>,
+    pub(crate) git: crate::git::Repositories,
     pub(crate) state_dir: PathBuf,
     pub(crate) workspaces: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
@@ -483,6 +484,10 @@ impl Driver {
             self.steering
                 .add(deliver.clone(), conversation_id.clone(), turn.clone())
                 .await;
+        }
+        if running.is_none() {
+            // Before the runtime can change anything.
+            self.git.snapshot(Path::new(&plan.cwd)).await;
         }
         let sent = runtime.send(&conversation_id, running.as_ref(), deliver).await;
         if !matches!(&sent, Ok(Sent::Turn(turn)) if Some(turn) == running.as_ref())

@@ -20,6 +20,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::super::repositories;
 use super::super::runtime::StartError;
 
 /// The longest until it listens. Half a second alone; twenty at once on two cores need the slack.
@@ -156,6 +157,9 @@ impl Process {
             Ok(stream) => Ok((process, stream)),
             Err(why) => {
                 let words = process.bury().await;
+                if no_space(home) {
+                    return Err(fail(repositories::disk_full(), false));
+                }
                 Err(fail(format!("Codex does not start: {why}. {words}"), true))
             }
         }
@@ -274,6 +278,13 @@ fn end_marked(home: &Path) {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
+}
+
+/// Whether there is no room for what Codex writes at its start. It can't say so itself: its log is
+/// on the same disk.
+fn no_space(home: &Path) -> bool {
+    const LEAST: u64 = 256 * 1024;
+    rustix::fs::statvfs(home).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < LEAST)
 }
 
 /// The end of its log, without control characters.
