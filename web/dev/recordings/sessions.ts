@@ -394,7 +394,7 @@ function editToApprove(): Recording {
 /** As long as a conversation gets: for scrolling and for reload. */
 function long(): Recording {
   const r = new Recorder(NOW - 500 * MINUTE).started();
-  for (let turn = 0; turn < 400; turn++) {
+  for (let turn = 0; turn < 600; turn++) {
     r.begin(`Question ${turn + 1}: what does module ${turn + 1} do?`);
     for (let i = 0; i < 4; i++) r.command(`sed -n 1,80p src/module_${turn}_${i}.rs`, "fn main() {}\n", 300);
     r.answer(

@@ -185,6 +185,139 @@ export interface components {
             /** @enum {string} */
             kind: "other";
         };
+        /** @description What the tree is compared with. */
+        Base: {
+            /** @description The commit. */
+            commit: string;
+            /** @enum {string} */
+            kind: "merge_base";
+        } | {
+            /** @description The commit. */
+            commit: string;
+            /** @enum {string} */
+            kind: "head";
+        } | {
+            /** @enum {string} */
+            kind: "empty";
+        } | {
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            at: string;
+            /** @enum {string} */
+            kind: "turn";
+        } | {
+            /** @enum {string} */
+            kind: "none";
+        };
+        /** @description A changed file. */
+        ChangedFile: {
+            /** @description Its path; for a deleted one the path that it had. */
+            path: components["schemas"]["RepoPath"];
+            old_path?: components["schemas"]["RepoPath"] | null;
+            /** @description What happened to it. */
+            status: components["schemas"]["FileStatus"];
+            /** @description Whether git does not know it: it was never added. A renamed file can be untracked too. */
+            untracked: boolean;
+            /**
+             * Format: int32
+             * @description Its mode before, in octal; 0 when it was not there.
+             */
+            old_mode: number;
+            /**
+             * Format: int32
+             * @description Its mode; 0 when it is not there.
+             */
+            new_mode: number;
+            /**
+             * Format: int64
+             * @description Lines added; none when they are not counted (binary, too large, a submodule).
+             */
+            added?: number | null;
+            /**
+             * Format: int64
+             * @description Lines removed; none when they are not counted.
+             */
+            removed?: number | null;
+            /** @description Whether git takes it for binary. */
+            binary: boolean;
+            /**
+             * Format: int64
+             * @description Its size in bytes; none when it is not there or no file.
+             */
+            size?: number | null;
+            /** @description Whether a program wrote it, by its name: lock files, bundles. */
+            generated: boolean;
+            self_running?: components["schemas"]["SelfRunning"] | null;
+            /** @description Stands for its content: another one means that it changed. */
+            fingerprint: string;
+        };
+        /** @description What is compared. */
+        ChangesHead: {
+            /**
+             * @description The repository's folder in the sandbox; none when the working directory is in none, and then
+             *     there is nothing to compare.
+             */
+            repository?: string | null;
+            /** @description What was asked for. */
+            scope: components["schemas"]["Scope"];
+            /** @description The branch that is checked out; during a rebase the one that is rebased; none when detached. */
+            branch?: string | null;
+            /** @description The commit that is checked out; none in an empty repository. */
+            commit?: string | null;
+            /** @description The default branch, such as `origin/main`; none when there is none that can be told. */
+            default_branch?: string | null;
+            /** @description What the tree is compared with. */
+            base: components["schemas"]["Base"];
+            /** @description What the repository is in the middle of. */
+            state: components["schemas"]["RepositoryState"];
+        };
+        /**
+         * @description One line of a streamed answer: one head, files in the order of their paths, and an end or a
+         *     failure.
+         */
+        ChangesLine: {
+            /** @description The head. */
+            head: components["schemas"]["ChangesHead"];
+            /** @enum {string} */
+            type: "head";
+        } | {
+            /** @description The files. */
+            files: components["schemas"]["ChangedFile"][];
+            /** @enum {string} */
+            type: "files";
+        } | {
+            /** @description The totals. */
+            totals: components["schemas"]["ChangesTotals"];
+            /** @enum {string} */
+            type: "end";
+        } | {
+            /** @description Why, and what to do. */
+            problem: components["schemas"]["Problem"];
+            /** @enum {string} */
+            type: "failed";
+        };
+        /** @description The totals of an answer. */
+        ChangesTotals: {
+            /**
+             * Format: int64
+             * @description Changed files, listed or not.
+             */
+            files: number;
+            /**
+             * Format: int64
+             * @description Lines added, as far as counted.
+             */
+            added: number;
+            /**
+             * Format: int64
+             * @description Lines removed, as far as counted.
+             */
+            removed: number;
+            /** @description Whether only the first [`MAX_CHANGED_FILES`] are listed. */
+            truncated: boolean;
+        };
         /** @description A runtime's thread. */
         Conversation: {
             /** @description The runtime's name for it. */
@@ -216,6 +349,42 @@ export interface components {
          * @enum {string}
          */
         Delivery: "steer" | "queue";
+        /** @description A line of a diff. */
+        DiffLine: {
+            /** @description Whether it is there before, after, or both. */
+            kind: components["schemas"]["LineKind"];
+            /**
+             * Format: int64
+             * @description Its number before.
+             */
+            old_no?: number | null;
+            /**
+             * Format: int64
+             * @description Its number after.
+             */
+            new_no?: number | null;
+            /** @description Its text, without the end of line; a carriage return before it stays. */
+            text: string;
+            /** @description Whether the file ends here without an end of line. */
+            no_newline?: boolean;
+            /** @description Whether `text` lost its end for its length. */
+            cut?: boolean;
+        };
+        /** @description What to discard: a file's change, or one hunk of it. Only the working tree changes. */
+        Discard: {
+            /** @description The file. */
+            path: components["schemas"]["RepoPath"];
+            /** @description What it goes back to. */
+            scope?: components["schemas"]["Scope"];
+            hunk?: components["schemas"]["HunkRange"] | null;
+            /** @description The file's fingerprint: one that changed meanwhile is left alone. */
+            fingerprint: string;
+        };
+        /** @description What was discarded. */
+        Discarded: {
+            /** @description Give it to `restore` to undo it. */
+            undo: string;
+        };
         /**
          * @description What was decided about a connection.
          * @enum {string}
@@ -322,6 +491,93 @@ export interface components {
             /** @enum {string} */
             kind: "update";
         };
+        /** @description The diff of one file. */
+        FileDiff: {
+            file?: components["schemas"]["ChangedFile"] | null;
+            /** @description Its hunks; empty for binary files, images, pure renames and when `folded`. */
+            hunks: components["schemas"]["Hunk"][];
+            image?: components["schemas"]["ImageSides"] | null;
+            submodule?: components["schemas"]["SubmoduleChange"] | null;
+            folded?: components["schemas"]["FoldedDiff"] | null;
+            /** @description Whether the end is missing, even with `full=1`. */
+            truncated: boolean;
+        };
+        /**
+         * @description What happened to a file.
+         * @enum {string}
+         */
+        FileStatus: "added" | "modified" | "deleted" | "renamed" | "copied" | "type_changed" | "untracked" | "submodule" | "mode_changed" | "conflicted";
+        /** @description A diff that is large. */
+        FoldedDiff: {
+            /**
+             * Format: int64
+             * @description Lines added and removed, as far as counted.
+             */
+            lines: number;
+            /**
+             * Format: int64
+             * @description Bytes of the diff, as far as counted.
+             */
+            bytes: number;
+        };
+        /** @description A file that matches. */
+        FoundFile: {
+            /** @description Its path below the repository's folder, or below the working directory where there is none. */
+            path: components["schemas"]["RepoPath"];
+            /** @description Which characters of the path's text match, counted from 0. */
+            matches: number[];
+        };
+        /** @description Files that match a search, best first. */
+        FoundFiles: {
+            /** @description The best ones. */
+            files: components["schemas"]["FoundFile"][];
+            /**
+             * Format: int64
+             * @description How many match.
+             */
+            total: number;
+            /** @description Whether there are more files than are searched. */
+            truncated: boolean;
+        };
+        /** @description Some lines of a diff that belong together. */
+        Hunk: {
+            /** @description Where it is. */
+            range: components["schemas"]["HunkRange"];
+            /** @description What it is in, as far as git can tell: a function's head. */
+            section: string;
+            /** @description Its lines. */
+            lines: components["schemas"]["DiffLine"][];
+        };
+        /** @description Where a hunk is. Lines count from 1; a side without lines has the line before it. */
+        HunkRange: {
+            /**
+             * Format: int64
+             * @description First line in the old file.
+             */
+            old_start: number;
+            /**
+             * Format: int64
+             * @description Lines in the old file.
+             */
+            old_lines: number;
+            /**
+             * Format: int64
+             * @description First line in the new file.
+             */
+            new_start: number;
+            /**
+             * Format: int64
+             * @description Lines in the new file.
+             */
+            new_lines: number;
+        };
+        /** @description Which sides are images. */
+        ImageSides: {
+            /** @description The old one. */
+            old: boolean;
+            /** @description The new one. */
+            new: boolean;
+        };
         /** @description One thing in a turn. */
         Item: {
             /** @description Unique in its conversation. */
@@ -415,6 +671,11 @@ export interface components {
          * @enum {string}
          */
         ItemStatus: "in_progress" | "completed" | "failed" | "declined";
+        /**
+         * @description Where a line is.
+         * @enum {string}
+         */
+        LineKind: "context" | "added" | "removed";
         /**
          * @description What the server says on `GET /api/v1/sessions/{id}/live` and `GET /api/v1/live`, one JSON text
          *     message each.
@@ -805,6 +1066,13 @@ export interface components {
              */
             created_at: string;
         };
+        /** @description A path below the repository's folder. */
+        RepoPath: {
+            /** @description As text; what is not UTF-8 is replaced. */
+            text: string;
+            /** @description Its bytes in base64, when `text` is not all of it. */
+            bytes?: string | null;
+        };
         /** @description A repository. */
         Repository: {
             /** @description Folder name in the sandbox; the last part of the source otherwise. */
@@ -821,6 +1089,11 @@ export interface components {
             /** @description Branches, the checked-out one first; empty for a URL. */
             branches: string[];
         };
+        /**
+         * @description What a repository is in the middle of.
+         * @enum {string}
+         */
+        RepositoryState: "normal" | "empty" | "detached" | "rebasing" | "merging" | "cherry_picking" | "reverting" | "bisecting";
         /** @description Limits of a sandbox. */
         Resources: {
             /**
@@ -842,6 +1115,21 @@ export interface components {
              */
             pids: number;
         };
+        /** @description What to bring back. */
+        Restore: {
+            /** @description What `discard` answered. */
+            undo: string;
+        };
+        /**
+         * @description What the working tree is compared with.
+         * @enum {string}
+         */
+        Scope: "branch" | "uncommitted" | "last_turn";
+        /**
+         * @description What runs a file by itself, so that its change deserves a second look.
+         * @enum {string}
+         */
+        SelfRunning: "git_hook" | "ci" | "editor_task" | "agent_config" | "package_script" | "shell_hook";
         /** @description Something that happened to a session in the server. */
         ServerEvent: {
             /** @description The state. */
@@ -984,6 +1272,13 @@ export interface components {
             type: "error";
         };
         String: string;
+        /** @description The commits of a submodule. */
+        SubmoduleChange: {
+            /** @description The commit before; none when it is new. */
+            old?: string | null;
+            /** @description The commit; none when it is gone. */
+            new?: string | null;
+        };
         TerminalId: string;
         /** @description A terminal. */
         TerminalInfo: {

@@ -33,8 +33,8 @@ const LINGER_MS = 20_000;
 const MAX_LEFT = 50;
 /** How often a page that nobody sees takes events in; its title and badge follow. */
 const HIDDEN_FLUSH_MS = 250;
-/** How long stored events are gathered before they are drawn. */
-const REPLAY_FLUSH_MS = 40;
+/** How long stored events are gathered before they are drawn: most records are whole by then. */
+const REPLAY_FLUSH_MS = 150;
 
 export type OnSession = (session: Session) => void;
 

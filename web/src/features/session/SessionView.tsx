@@ -49,7 +49,11 @@ function useRows(transcript: Parameters<typeof foldRows>[0]): readonly Row[] {
 }
 
 function Gone({ children }: { children: React.ReactNode }) {
-  return <div className="session-gone">{children}</div>;
+  return (
+    <main id="main" className="session-gone" tabIndex={-1}>
+      {children}
+    </main>
+  );
 }
 
 interface SessionViewProps {
@@ -93,10 +97,10 @@ function Waiting({ link }: { link: React.ReactNode }) {
     return () => clearTimeout(timer);
   }, []);
   return (
-    <div className="workbench" aria-busy="true">
+    <main id="main" className="workbench" aria-busy="true" tabIndex={-1}>
       {link}
       {slow && <p className="session-waiting">Loading the session…</p>}
-    </div>
+    </main>
   );
 }
 
