@@ -15,6 +15,9 @@
 //! | `POST /terminals/{id}/attach?offset=N` | frames ⇄ frames, full duplex | output from byte N (or from where the ring begins; the answer's `mistle-offset` header says from where), then live. Input frames: data, resize. Output frames: data, exit, and [`TerminalSkipped`] as control for a viewer that was overtaken |
 //! | `DELETE /terminals/{id}` | → 204 | ends it |
 //! | `POST /exec` | first frame [`Exec`] as [`Kind::Control`](crate::frame::Kind::Control), then stdin ⇄ frames | runs one command |
+//! | `GET /ports` | → [`Port`](crate::ports::Port) list | what listens |
+//! | `GET /ports/watch` | → endless stream of whole lists (`application/x-ndjson`) | the list as it is, then at each change, within a second of it |
+//! | `POST /ports/{port}/connect` | bytes ⇄ bytes, full duplex → 404 nothing listens | a connection to the port on loopback; the end of either body is the end of that direction alone |
 //! | `POST /shutdown` | → 202 | ends everything in order: interrupt, flush the journal, terminate, exit |
 //!
 //! Errors are [`Problem`](crate::problem::Problem)s.

@@ -32,10 +32,17 @@ impl TryFrom<u8> for Kind {
     type Error = FrameError;
 
     fn try_from(byte: u8) -> Result<Self, FrameError> {
-        [Self::Data, Self::Stdout, Self::Stderr, Self::Control, Self::Exit, Self::Eof]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
-            .ok_or(FrameError::Kind(byte))
+        [
+            Self::Data,
+            Self::Stdout,
+            Self::Stderr,
+            Self::Control,
+            Self::Exit,
+            Self::Eof,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+        .ok_or(FrameError::Kind(byte))
     }
 }
 
@@ -62,7 +69,10 @@ pub enum FrameError {
 impl Frame {
     /// A frame. Payloads over [`MAX_PAYLOAD`] are the caller's to split.
     pub fn new(kind: Kind, payload: impl Into<Bytes>) -> Self {
-        Self { kind, payload: payload.into() }
+        Self {
+            kind,
+            payload: payload.into(),
+        }
     }
 
     /// Its bytes.
@@ -101,7 +111,10 @@ impl Decoder {
             return Ok(None);
         }
         self.buffer.advance(HEADER);
-        Ok(Some(Frame { kind, payload: self.buffer.split_to(length).freeze() }))
+        Ok(Some(Frame {
+            kind,
+            payload: self.buffer.split_to(length).freeze(),
+        }))
     }
 }
 
@@ -111,7 +124,11 @@ mod tests {
 
     #[test]
     fn frames_survive_any_cut() {
-        let frames = [Frame::new(Kind::Data, "ls\n"), Frame::new(Kind::Eof, ""), Frame::new(Kind::Exit, "{\"code\":0}")];
+        let frames = [
+            Frame::new(Kind::Data, "ls\n"),
+            Frame::new(Kind::Eof, ""),
+            Frame::new(Kind::Exit, "{\"code\":0}"),
+        ];
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
         for cut in 0..=bytes.len() {
             let mut decoder = Decoder::default();

@@ -123,14 +123,27 @@ mod tests {
     fn an_id_survives_its_text_form() {
         let id = SessionId::new();
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(serde_json::from_str::<SessionId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
+        assert_eq!(
+            serde_json::from_str::<SessionId>(&serde_json::to_string(&id).unwrap()).unwrap(),
+            id
+        );
     }
 
     #[test]
     fn another_prefix_or_shape_is_refused() {
         let id = SessionId::new().to_string();
-        for wrong in [id.replace("ses", "msg"), id.replace('_', ""), format!("{id}0"), id.to_uppercase(), String::new()] {
-            assert_eq!(wrong.parse::<SessionId>(), Err(ParseIdError { prefix: "ses" }), "{wrong}");
+        for wrong in [
+            id.replace("ses", "msg"),
+            id.replace('_', ""),
+            format!("{id}0"),
+            id.to_uppercase(),
+            String::new(),
+        ] {
+            assert_eq!(
+                wrong.parse::<SessionId>(),
+                Err(ParseIdError { prefix: "ses" }),
+                "{wrong}"
+            );
         }
     }
 }

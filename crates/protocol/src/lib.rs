@@ -14,6 +14,7 @@
 //! | [`profile`] | sandbox profiles |
 //! | [`session`] | sessions, their queue and their event record |
 //! | [`changes`] | what changed in a working tree, and comments on it |
+//! | [`ports`] | what listens in a sandbox |
 //! | [`egress`] | the record of outgoing connections |
 //! | [`api`] | requests and pages of the public API |
 //! | [`problem`] | RFC 9457 problems |
@@ -26,6 +27,7 @@ pub mod egress;
 pub mod frame;
 pub mod id;
 pub mod plan;
+pub mod ports;
 pub mod problem;
 pub mod profile;
 pub mod session;

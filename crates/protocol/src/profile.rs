@@ -96,7 +96,11 @@ pub struct Resources {
 impl Default for Resources {
     /// Codex with a compiler at work fits; 20 of them idle do too.
     fn default() -> Self {
-        Self { memory_mib: 4096, cpus: 2.0, pids: 2048 }
+        Self {
+            memory_mib: 4096,
+            cpus: 2.0,
+            pids: 2048,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::agent::{AgentEvent, Approval, ConversationId, ModelOption, TurnId, Usage};
 use crate::id::{MessageId, SessionId};
+use crate::ports::Port;
 use crate::profile::{ProfileRef, Repository};
 
 /// A session.
@@ -208,6 +209,12 @@ pub enum LiveMessage {
     /// The working tree may look different from what was read before. Only on the session's own
     /// stream.
     Changes,
+    /// What listens in the sandbox as it is now; nothing while there are no processes. Only on the
+    /// session's own stream.
+    Ports {
+        /// Every port, the lowest first.
+        ports: Vec<Port>,
+    },
     /// The reader was too slow and must connect again with the last sequence number that it has.
     Lagged,
 }

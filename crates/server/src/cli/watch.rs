@@ -214,7 +214,7 @@ impl Watch<'_> {
                     return Ok(Some(FAILED));
                 }
             }
-            LiveMessage::Lagged | LiveMessage::Changes => {}
+            LiveMessage::Lagged | LiveMessage::Changes | LiveMessage::Ports { .. } => {}
         }
         if self.caught_up {
             self.approvals().await
