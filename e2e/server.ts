@@ -16,6 +16,8 @@ export type Setup = {
   policy?: 'ask_every_time' | 'ask_when_risky' | 'autonomous'
   /** Added to the configuration file. */
   config?: string
+  /** Called before the first start; answers what undoes it. */
+  prepare?: (dataDir: string) => () => void
 }
 
 export class Server {
@@ -112,7 +114,7 @@ path = "${root}/data/runtimes/codex/0.169.0"
   }
 
   /** Kills the server and every sandbox that it leaves behind. */
-  async end() {
+  async end(undo?: () => void) {
     await this.kill()
     const shims = processesNaming(this.dataDir)
     for (const pid of [...childrenOf(shims), ...shims]) {
@@ -122,6 +124,7 @@ path = "${root}/data/runtimes/codex/0.169.0"
         // It ended by itself.
       }
     }
+    undo?.()
     for (const folder of [this.dataDir, this.outside]) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
 
@@ -186,13 +189,14 @@ export const test = base.extend<Fixtures>({
   server: async ({ setup }, use, info) => {
     const server = new Server(setup)
     await server.configure()
+    const undo = setup.prepare?.(server.dataDir)
     await server.start()
     await use(server)
     if (info.status !== info.expectedStatus) {
       await info.attach('server log', { body: server.log(), contentType: 'text/plain' })
       console.log(server.log())
     }
-    await server.end()
+    await server.end(undo)
   },
   /** A page of a signed-in person. */
   signedIn: async ({ page, server }, use) => {

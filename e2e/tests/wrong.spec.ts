@@ -1,5 +1,6 @@
 // Wrong input and broken surroundings: a clear answer, a next action, and nothing lost.
 
+import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { chat, composer, newSession, said, send, status } from '../session.ts'
@@ -70,6 +71,46 @@ provider = "gone"
     await expect(failed).toContainText(/did not answer|unreachable|reach/i, { timeout: 100_000 })
     await expect(page.getByText('sk-test-not-a-key')).toHaveCount(0)
   })
+})
+
+test.describe('a small disk', () => {
+  test.use({
+    // Sandboxes' disks on a file system of their own, which is soon full.
+    setup: {
+      policy: 'autonomous',
+      prepare: (dataDir) => {
+        mkdirSync(join(dataDir, 'embedded'))
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=160m', 'tmpfs', join(dataDir, 'embedded')])
+        return () => execFileSync('umount', ['--lazy', join(dataDir, 'embedded')])
+      },
+    },
+  })
+
+  test('that is full is named, loses nothing, and is usable again once there is space', async ({ signedIn: page, server }) => {
+    test.slow()
+    const id = await newSession(page, 'say: hello')
+    await expect(status(page)).toHaveAccessibleName('Status: Ready')
+    const fill = 'dd if=/dev/zero of=/root/fill bs=1M 2>&1 || true'
+    expect(server.cli('session', 'exec', id, '--', 'sh', '-c', fill)).toContain('No space left on device')
+    await send(page, 'say: in spite of it')
+    await expect(page.getByText(/disk is full/i).first()).toBeVisible()
+    server.cli('session', 'exec', id, '--', 'rm', '/root/fill')
+    await send(page, 'say: space again')
+    await expect(chat(page).getByText('space again', { exact: true }).first()).toBeVisible()
+    await expect(chat(page)).toContainText('hello')
+  })
+})
+
+test('two starts at once are one', async ({ signedIn: page, server }) => {
+  const id = await newSession(page, 'say: hello')
+  await expect(status(page)).toHaveAccessibleName('Status: Ready')
+  await server.api('POST', `/sessions/${id}/stop`)
+  await expect(status(page)).toHaveAccessibleName('Status: Stopped')
+  await Promise.all([1, 2, 3].map(() => server.api('POST', `/sessions/${id}/start`)))
+  await expect(status(page)).toHaveAccessibleName('Status: Ready')
+  type Event = { event: { type: string } }
+  const { data } = await server.api<{ data: Event[] }>('GET', `/sessions/${id}/events?limit=500`)
+  expect(data.filter(({ event }) => event.type === 'runtime.ready')).toHaveLength(2)
 })
 
 test('a message that is too long is refused, and stays in the composer', async ({ signedIn: page }) => {
