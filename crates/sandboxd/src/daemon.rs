@@ -14,6 +14,7 @@ use crate::agent::Agent;
 use crate::api::{self, Parts};
 use crate::environment::{self, Surroundings};
 use crate::exec::Commands;
+use crate::git;
 use crate::link;
 use crate::relay;
 use crate::terminals::Terminals;
@@ -60,7 +61,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         .with_context(|| format!("can't open the state in {}", options.state_dir.display()))?;
     let surroundings = Surroundings::new(base, agent.clone());
     let terminals = Arc::new(Terminals::new(surroundings.clone()));
-    let commands = Arc::new(Commands::new(surroundings));
+    let commands = Arc::new(Commands::new(surroundings.clone()));
 
     // The links outlive the work that is ended: its last events leave through them.
     let links = CancellationToken::new();
@@ -71,7 +72,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         terminals: terminals.clone(),
         commands,
         stop: stop.clone(),
-    });
+    })
+    .merge(git::routes(agent.git(), surroundings));
     let control = tokio::spawn(link::serve_control(options.link_dir, router, links.clone()));
     info!("daemon {} is up, proxy on port {proxy_port}", env!("CARGO_PKG_VERSION"));
 

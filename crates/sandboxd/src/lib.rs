@@ -16,6 +16,7 @@
 //! | [`link`] | the control and egress connections, dialled again for ever |
 //! | [`api`] | the control API |
 //! | [`agent`] | journal, repositories and the runtime |
+//! | [`git`] | changes of working trees |
 //! | [`problem`] | how it says no |
 //! | [`relay`] | HTTP proxy on loopback, over the egress connection |
 //! | [`terminals`] | PTYs with a ring of output each |
@@ -32,6 +33,7 @@ pub mod confine;
 pub mod daemon;
 pub mod environment;
 pub mod exec;
+pub mod git;
 pub mod init;
 pub mod link;
 pub mod problem;

@@ -5,6 +5,7 @@
 //! `crates/server/openapi.json` is its snapshot: the web's types are made from that file.
 
 mod approvals;
+mod changes;
 mod conversations;
 mod egress;
 mod events;
@@ -110,6 +111,13 @@ fn authenticated() -> OpenApiRouter<App> {
         .routes(routes!(terminals::list, terminals::open))
         .routes(routes!(terminals::close))
         .routes(routes!(egress::list))
+        .routes(routes!(changes::list))
+        .routes(routes!(changes::diff))
+        .routes(routes!(changes::blob))
+        .routes(routes!(changes::patch))
+        .routes(routes!(changes::discard))
+        .routes(routes!(changes::restore))
+        .routes(routes!(changes::files))
 }
 
 /// WebSockets: a ticket and the origin let them in.

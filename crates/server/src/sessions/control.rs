@@ -28,7 +28,7 @@ use super::SessionError;
 /// The largest answer that is no stream, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
 /// How long an answer that needs nothing but the daemon may take. A busy machine takes seconds.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// How long a delivery may take: the runtime may start a conversation first.
 const DELIVER_WITHIN: Duration = Duration::from_secs(90);
 /// The header that says where a terminal's output begins.
@@ -194,13 +194,18 @@ impl Control {
         Ok(frames(successful(response).await?.into_body()))
     }
 
-    async fn tell(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<(), ControlError> {
+    pub(super) async fn tell(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<(), ControlError> {
         let body = body.map_or_else(|| Ok(empty()), json_body)?;
         let response = within(ANSWER_WITHIN, self.send(method, path, body)).await?;
         successful(response).await.map(drop)
     }
 
-    async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -216,7 +221,12 @@ impl Control {
         .await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response<Incoming>, ControlError> {
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>, ControlError> {
         let request = Request::builder()
             .method(method)
             .uri(format!("http://sandbox{path}"))
@@ -229,11 +239,14 @@ impl Control {
     }
 }
 
-async fn within<T>(time: Duration, answer: impl Future<Output = Result<T, ControlError>>) -> Result<T, ControlError> {
+pub(super) async fn within<T>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, ControlError>>,
+) -> Result<T, ControlError> {
     tokio::time::timeout(time, answer).await.map_err(ControlError::lost)?
 }
 
-async fn successful(response: Response<Incoming>) -> Result<Response<Incoming>, ControlError> {
+pub(super) async fn successful(response: Response<Incoming>) -> Result<Response<Incoming>, ControlError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -254,7 +267,7 @@ async fn collect(body: Incoming) -> Result<Bytes, ControlError> {
     Ok(collected.to_bytes())
 }
 
-fn empty() -> Body {
+pub(super) fn empty() -> Body {
     Full::new(Bytes::new()).boxed_unsync()
 }
 

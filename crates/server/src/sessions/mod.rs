@@ -5,6 +5,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`changes`] | what changed in the working tree |
 //! | `create` | checks a new session and writes it |
 //! | `driver` | the task that owns a session |
 //! | `link` | the sandbox's connections, and the reader of its journal |
@@ -18,6 +19,7 @@
 //! A session at rest has no task until someone asks something of it. Terminals and commands go to
 //! the daemon directly: their bytes never wait behind a session's changes.
 
+pub mod changes;
 mod control;
 mod create;
 mod driver;

@@ -1,0 +1,340 @@
+//! The list of changed files, as git finds them.
+//!
+//! One `git diff` makes the list, the counts and the fingerprints: it names every file first, and
+//! its patch without context follows. A file leaves as soon as its patch was seen.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use futures::Stream;
+use mistle_protocol::changes::{ChangedFile, ChangesTotals, FileStatus, LineKind, MAX_CHANGED_FILES, RepoPath};
+use tokio::process::Command;
+
+use super::base::Compared;
+use super::classify::{is_generated, self_running};
+use super::patch::{Event, Raw, Reader};
+use super::process::{GitError, Running};
+use super::repository::{Repository, View, os};
+
+/// Letters of a content's name that stand for it.
+const FINGERPRINT: usize = 24;
+/// The mode of a repository in the repository, and the bits that tell kinds of files apart.
+const GITLINK: u32 = 0o160_000;
+const KIND: u32 = 0o170_000;
+
+/// What is asked of a diff.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) ignore_whitespace: bool,
+    pub(crate) context: u32,
+}
+
+/// `git diff` against a base, with an empty list of paths.
+pub(crate) fn diff(repository: &Repository, view: &View, base: &str, asked: Asked) -> Command {
+    let mut command = repository.on_contents(&view.index);
+    command
+        .args(["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative"])
+        .args(["--src-prefix=a/", "--dst-prefix=b/", "--full-index", "--no-abbrev"])
+        // A look into a submodule would run git there, with the submodule's own configuration.
+        .args([
+            "--ignore-submodules=dirty",
+            "--submodule=short",
+            "--find-copies",
+            "-l400",
+        ])
+        .args(["--diff-algorithm=histogram", "--raw", "--patch", "-z"])
+        .arg(format!("--unified={}", asked.context));
+    if asked.ignore_whitespace {
+        command.arg("--ignore-all-space");
+    }
+    command.arg(base).arg("--");
+    command
+}
+
+/// A file whose patch is being read.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) raw: Raw,
+    pub(crate) conflicted: bool,
+    pub(crate) patched: bool,
+    pub(crate) binary: bool,
+    pub(crate) added: u64,
+    pub(crate) removed: u64,
+}
+
+impl Draft {
+    fn new(raw: Raw) -> Self {
+        Self {
+            conflicted: raw.status == b'U',
+            raw,
+            patched: false,
+            binary: false,
+            added: 0,
+            removed: 0,
+        }
+    }
+
+    /// Takes in what its patch says.
+    pub(crate) fn hear(&mut self, event: &Event) {
+        match event {
+            Event::File(_) => self.patched = true,
+            Event::Index { old, new } => {
+                if is_null(&self.raw.old_oid) {
+                    self.raw.old_oid.clone_from(old);
+                }
+                if is_null(&self.raw.new_oid) || self.raw.status == b'T' {
+                    self.raw.new_oid.clone_from(new);
+                }
+            }
+            Event::Binary => self.binary = true,
+            Event::Line { kind, .. } => match kind {
+                LineKind::Added => self.added += 1,
+                LineKind::Removed => self.removed += 1,
+                LineKind::Context => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn is_submodule(&self) -> bool {
+        self.raw.old_mode & KIND == GITLINK || self.raw.new_mode & KIND == GITLINK
+    }
+
+    fn status(&self, untracked: bool) -> FileStatus {
+        let raw = &self.raw;
+        match raw.status {
+            _ if self.conflicted => FileStatus::Conflicted,
+            _ if self.is_submodule() => FileStatus::Submodule,
+            b'A' if untracked => FileStatus::Untracked,
+            b'A' => FileStatus::Added,
+            b'D' => FileStatus::Deleted,
+            b'R' => FileStatus::Renamed,
+            b'C' => FileStatus::Copied,
+            b'T' => FileStatus::TypeChanged,
+            _ if raw.old_mode != raw.new_mode && !self.binary && self.added + self.removed == 0 => {
+                FileStatus::ModeChanged
+            }
+            _ => FileStatus::Modified,
+        }
+    }
+
+    /// The file; none when only white space changed and that does not count.
+    pub(crate) fn finish(
+        self,
+        repository: &Repository,
+        known: &Untracked,
+        ignore_whitespace: bool,
+    ) -> Option<ChangedFile> {
+        let untracked = known.0.contains(&self.raw.new);
+        let status = self.status(untracked);
+        if ignore_whitespace && status == FileStatus::Modified && !self.patched {
+            return None;
+        }
+        let raw = &self.raw;
+        let metadata = fs::symlink_metadata(repository.location.top.join(os(&raw.new))).ok();
+        let counted = !self.binary && !self.is_submodule();
+        let named = &raw.new_oid[..raw.new_oid.len().min(FINGERPRINT)];
+        Some(ChangedFile {
+            path: RepoPath::from_bytes(&raw.new),
+            old_path: (raw.old != raw.new).then(|| RepoPath::from_bytes(&raw.old)),
+            status,
+            untracked,
+            old_mode: raw.old_mode,
+            new_mode: raw.new_mode,
+            added: counted.then_some(self.added),
+            removed: counted.then_some(self.removed),
+            binary: self.binary,
+            size: metadata
+                .filter(|metadata| metadata.is_file())
+                .map(|metadata| metadata.size()),
+            generated: is_generated(&raw.new),
+            self_running: self_running(&raw.new),
+            fingerprint: format!("{:o}-{named}", raw.new_mode),
+        })
+    }
+}
+
+fn is_null(oid: &str) -> bool {
+    oid.bytes().all(|byte| byte == b'0')
+}
+
+/// Paths that git does not know.
+#[derive(Debug, Default)]
+pub(crate) struct Untracked(HashSet<Vec<u8>>);
+
+impl Untracked {
+    pub(crate) fn of(view: &View) -> Self {
+        Self(view.untracked.files.iter().cloned().collect())
+    }
+}
+
+/// Pairs entries with their patches.
+#[derive(Debug, Default)]
+pub(crate) struct Pairing {
+    waiting: VecDeque<Draft>,
+    current: Option<Draft>,
+}
+
+impl Pairing {
+    /// Takes in an event; answers the files that are complete with it.
+    pub(crate) fn hear(&mut self, event: &Event) -> Vec<Draft> {
+        match event {
+            Event::Raw(raw) => {
+                // A conflict is followed by what is in the tree.
+                let conflicted = self
+                    .waiting
+                    .back()
+                    .is_some_and(|last| last.raw.status == b'U' && last.raw.new == raw.new);
+                if conflicted {
+                    self.waiting.pop_back();
+                }
+                let mut draft = Draft::new(raw.clone());
+                draft.conflicted |= conflicted;
+                self.waiting.push_back(draft);
+                Vec::new()
+            }
+            Event::File(header) => {
+                let mut complete = Vec::new();
+                if !self
+                    .current
+                    .as_ref()
+                    .is_some_and(|current| current.raw.header() == *header)
+                {
+                    complete.extend(self.current.take());
+                    // Entries before it have no patch. One that is not found belongs to none.
+                    if let Some(place) = self.waiting.iter().position(|draft| draft.raw.header() == *header) {
+                        complete.extend(self.waiting.drain(..place));
+                        self.current = self.waiting.pop_front();
+                    }
+                }
+                if let Some(current) = &mut self.current {
+                    current.hear(event);
+                }
+                complete
+            }
+            _ => {
+                if let Some(current) = &mut self.current {
+                    current.hear(event);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// What is left at the end.
+    pub(crate) fn end(&mut self) -> Vec<Draft> {
+        self.current.take().into_iter().chain(self.waiting.drain(..)).collect()
+    }
+
+    /// The file that is being read.
+    pub(crate) fn current(&self) -> Option<&Draft> {
+        self.current.as_ref()
+    }
+}
+
+/// A piece of the list.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Files(Vec<ChangedFile>),
+    End(ChangesTotals),
+}
+
+/// The changed files, in the order of their paths.
+pub(crate) fn list(
+    repository: std::sync::Arc<Repository>,
+    compared: Compared,
+    ignore_whitespace: bool,
+) -> impl Stream<Item = Result<Piece, GitError>> + Send {
+    async_stream::try_stream! {
+        let mut totals = ChangesTotals::default();
+        let view = repository.view().await?;
+        let Some(base) = compared.treeish(&repository) else {
+            yield Piece::End(totals);
+            return;
+        };
+        let unchanged = compared.turn.as_ref().map_or_else(BTreeMap::new, |turn| turn.unchanged(&repository));
+        let known = Untracked::of(&view);
+        let asked = Asked { ignore_whitespace, context: 0 };
+        let mut running = Running::start(diff(&repository, &view, &base, asked), None)?;
+        let mut reader = Reader::default();
+        let mut pairing = Pairing::default();
+        let mut ended = false;
+        while !ended {
+            if let Some(bytes) = running.next().await? {
+                reader.push(&bytes);
+            } else {
+                reader.end();
+                ended = true;
+            }
+            let mut files = Vec::new();
+            while let Some(event) = reader.next().map_err(unreadable)? {
+                let complete = pairing.hear(&event);
+                take(&repository, &known, &unchanged, ignore_whitespace, complete, &mut files, &mut totals);
+            }
+            if ended {
+                take(&repository, &known, &unchanged, ignore_whitespace, pairing.end(), &mut files, &mut totals);
+                for path in &view.untracked.nested {
+                    totals.files += 1;
+                    files.push(nested(path));
+                }
+            }
+            if !files.is_empty() {
+                yield Piece::Files(files);
+            }
+        }
+        totals.files += view.untracked.more;
+        totals.truncated |= view.untracked.more > 0;
+        yield Piece::End(totals);
+    }
+}
+
+pub(crate) fn unreadable(error: super::patch::Unreadable) -> GitError {
+    GitError::Failed(error.to_string())
+}
+
+fn take(
+    repository: &Repository,
+    known: &Untracked,
+    unchanged: &BTreeMap<Vec<u8>, ()>,
+    ignore_whitespace: bool,
+    drafts: Vec<Draft>,
+    files: &mut Vec<ChangedFile>,
+    totals: &mut ChangesTotals,
+) {
+    for draft in drafts {
+        if unchanged.contains_key(&draft.raw.new) {
+            continue;
+        }
+        let Some(file) = draft.finish(repository, known, ignore_whitespace) else {
+            continue;
+        };
+        totals.files += 1;
+        totals.added += file.added.unwrap_or_default();
+        totals.removed += file.removed.unwrap_or_default();
+        if totals.files <= MAX_CHANGED_FILES as u64 {
+            files.push(file);
+        } else {
+            totals.truncated = true;
+        }
+    }
+}
+
+/// A repository in the repository that git does not know.
+fn nested(path: &[u8]) -> ChangedFile {
+    ChangedFile {
+        path: RepoPath::from_bytes(path),
+        old_path: None,
+        status: FileStatus::Submodule,
+        untracked: true,
+        old_mode: 0,
+        new_mode: GITLINK,
+        added: None,
+        removed: None,
+        binary: false,
+        size: None,
+        generated: false,
+        self_running: None,
+        fingerprint: "nested".to_owned(),
+    }
+}

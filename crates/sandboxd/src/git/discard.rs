@@ -1,0 +1,458 @@
+//! Takes a change back, and brings it back again.
+//!
+//! Only the working tree changes, never the index. What was there moves into a folder of the
+//! shadow under a token; bringing it back needs the file to be as the discard left it.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+
+use http::StatusCode;
+use mistle_protocol::changes::{ChangedFile, FileStatus, HunkRange, RepoPath};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::base::Compared;
+use super::file::{AskedFile, Current, file_diff, open_current, open_parent};
+use super::process::{GitError, collect};
+use super::repository::{Repository, os, replace};
+use crate::problem::Refusal;
+
+/// Files beyond this many bytes are not edited hunk by hunk.
+const MAX_EDITED: u64 = 32 * 1024 * 1024;
+/// Discards that can be undone; the oldest are forgotten.
+const MAX_UNDO: usize = 100;
+
+/// What a discard did to one path.
+#[derive(Debug, Serialize, Deserialize)]
+struct Step {
+    path: RepoPath,
+    /// What was there.
+    before: Kept,
+    /// The digest of what is there since; none when nothing is.
+    after: Option<String>,
+}
+
+/// What was at a path.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Kept {
+    Absent,
+    /// The file of this name in the token's folder.
+    File {
+        name: String,
+        mode: u32,
+    },
+    Link {
+        target: RepoPathBytes,
+    },
+}
+
+/// A link's target, which need not be a path below the folder.
+#[derive(Debug, Serialize, Deserialize)]
+struct RepoPathBytes(Vec<u8>);
+
+fn refused(kind: &str, detail: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::CONFLICT, kind, detail)
+}
+
+fn failed(error: &io::Error) -> Refusal {
+    refused("discard-failed", format!("The file can't be changed: {error}."))
+}
+
+/// Takes the change of a file, or one hunk of it, back. Answers the token that undoes it.
+pub(crate) async fn discard(
+    repository: &Repository,
+    compared: &Compared,
+    path: &[u8],
+    hunk: Option<HunkRange>,
+    fingerprint: &str,
+) -> Result<String, Refusal> {
+    let file = changed(repository, compared, path).await?;
+    if file.fingerprint != fingerprint {
+        return Err(refused(
+            "file-changed",
+            "The file changed meanwhile. Look at it again first.",
+        ));
+    }
+    if file.status == FileStatus::Submodule {
+        return Err(refused(
+            "not-discardable",
+            "A repository in the repository is not changed from here.",
+        ));
+    }
+    let base = compared.treeish(repository).unwrap_or_default();
+    let old_path = file
+        .old_path
+        .as_ref()
+        .and_then(RepoPath::to_bytes)
+        .unwrap_or_else(|| path.to_vec());
+    let old = if file.old_mode == 0 {
+        None
+    } else {
+        Some(old_content(repository, &base, &old_path).await?)
+    };
+    let token = RandomToken::new();
+    let mut undo = Undo::create(repository, &token.0).map_err(|error| failed(&error))?;
+    let outcome = match (hunk, old) {
+        (Some(range), Some(old)) if file.status != FileStatus::Deleted => {
+            undo.edit(path, |content| reverted(&old, content, range))
+        }
+        (Some(_), _) | (None, None) => undo.put(path, None),
+        (None, Some(old)) => {
+            let moved = if old_path != path && file.status == FileStatus::Renamed {
+                undo.put(path, None)
+            } else {
+                Ok(())
+            };
+            let target = if file.status == FileStatus::Copied {
+                None
+            } else {
+                Some((old, file.old_mode))
+            };
+            let place = if target.is_none() { path } else { &old_path };
+            moved.and_then(|()| undo.put(place, target))
+        }
+    };
+    // What was moved already can be brought back even when the rest failed.
+    undo.finish().map_err(|error| failed(&error))?;
+    outcome?;
+    forget_old(repository);
+    Ok(token.0)
+}
+
+async fn changed(repository: &Repository, compared: &Compared, path: &[u8]) -> Result<ChangedFile, Refusal> {
+    let mut asked = AskedFile {
+        path: path.to_vec(),
+        old_path: None,
+        ignore_whitespace: false,
+        context: 0,
+        full: false,
+    };
+    let mut found = file_diff(repository, compared, &asked).await?.file;
+    if found
+        .as_ref()
+        .is_some_and(|file| matches!(file.status, FileStatus::Added | FileStatus::Untracked))
+    {
+        // Perhaps it is the new name of another, which the list of all files tells.
+        asked.old_path = renamed_from(repository, compared, path).await?;
+        if asked.old_path.is_some() {
+            found = file_diff(repository, compared, &asked).await?.file;
+        }
+    }
+    found.ok_or_else(|| refused("file-changed", "The file is not changed any more."))
+}
+
+async fn renamed_from(repository: &Repository, compared: &Compared, path: &[u8]) -> Result<Option<Vec<u8>>, GitError> {
+    let Some(base) = compared.treeish(repository) else {
+        return Ok(None);
+    };
+    let view = repository.recent_view().await?;
+    let mut list = repository.on_contents(&view.index);
+    list.args([
+        "diff",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--ignore-submodules=dirty",
+        "--find-copies",
+        "-l400",
+    ])
+    .args(["--raw", "--no-abbrev", "-z", &base, "--"]);
+    let output = collect(list, None).await?;
+    let mut reader = super::patch::Reader::default();
+    reader.push(&output);
+    reader.end();
+    while let Some(event) = reader.next().map_err(super::changes::unreadable)? {
+        if let super::patch::Event::Raw(raw) = event
+            && raw.new == path
+        {
+            return Ok((raw.old != raw.new).then_some(raw.old));
+        }
+    }
+    Ok(None)
+}
+
+/// The content at the base, with the line ends that it has in the tree.
+async fn old_content(repository: &Repository, base: &str, path: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut name = format!("{base}:").into_bytes();
+    name.extend_from_slice(path);
+    let mut command = repository.on_contents(&repository.index_a());
+    command.args(["cat-file", "--filters"]).arg(os(&name));
+    Ok(collect(command, None).await?)
+}
+
+/// A content with one hunk as it was.
+fn reverted(old: &[u8], new: &[u8], range: HunkRange) -> Result<Vec<u8>, Refusal> {
+    let (old, new) = (lines(old), lines(new));
+    // A side without lines is told by the line before it.
+    let side = |start: u64, count: u64| -> Option<std::ops::Range<usize>> {
+        let first = usize::try_from(if count == 0 { start } else { start.checked_sub(1)? }).ok()?;
+        Some(first..first.checked_add(usize::try_from(count).ok()?)?)
+    };
+    let ranges = side(range.old_start, range.old_lines).zip(side(range.new_start, range.new_lines));
+    let fitting = ranges.filter(|(before, after)| before.end <= old.len() && after.end <= new.len());
+    let (before, after) = fitting.ok_or_else(|| refused("file-changed", "The file has no such lines."))?;
+    Ok([&new[..after.start], &old[before], &new[after.end..]].concat().concat())
+}
+
+fn lines(content: &[u8]) -> Vec<&[u8]> {
+    content.split_inclusive(|byte| *byte == b'\n').collect()
+}
+
+/// A discard that is being done.
+struct Undo<'a> {
+    repository: &'a Repository,
+    folder: PathBuf,
+    steps: Vec<Step>,
+}
+
+impl<'a> Undo<'a> {
+    fn create(repository: &'a Repository, token: &str) -> io::Result<Self> {
+        let folder = repository.shadow.join("undo").join(token);
+        fs::create_dir_all(&folder)?;
+        Ok(Self {
+            repository,
+            folder,
+            steps: Vec::new(),
+        })
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        let text = serde_json::to_vec(&self.steps).map_err(io::Error::from)?;
+        replace(&self.folder.join("steps.json"), &text)
+    }
+
+    /// Puts a content of a mode, or nothing, in the place of what is there.
+    fn put(&mut self, path: &[u8], content: Option<(Vec<u8>, u32)>) -> Result<(), Refusal> {
+        let before = self.keep(path).map_err(|error| failed(&error))?;
+        let after = content.as_ref().map(|(content, _)| digest(content));
+        self.steps.push(Step {
+            path: RepoPath::from_bytes(path),
+            before,
+            after,
+        });
+        if let Some((content, mode)) = content {
+            write(self.repository, path, &content, mode).map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn edit(&mut self, path: &[u8], change: impl FnOnce(&[u8]) -> Result<Vec<u8>, Refusal>) -> Result<(), Refusal> {
+        let current = open_current(self.repository, path).map_err(|error| failed(&error))?;
+        let Current::File(file) = current else {
+            return Err(refused(
+                "not-discardable",
+                "Only a file has lines that can be taken back one by one.",
+            ));
+        };
+        let metadata = file.metadata().map_err(|error| failed(&error))?;
+        if metadata.size() > MAX_EDITED {
+            return Err(refused(
+                "not-discardable",
+                "The file is too large to take single lines back.",
+            ));
+        }
+        let mut content = Vec::new();
+        file.take(MAX_EDITED)
+            .read_to_end(&mut content)
+            .map_err(|error| failed(&error))?;
+        let content = change(&content)?;
+        self.put(path, Some((content, metadata.mode())))
+    }
+
+    /// Moves what is at a path into the token's folder.
+    fn keep(&self, path: &[u8]) -> io::Result<Kept> {
+        let kept = match open_current(self.repository, path)? {
+            Current::Absent => return Ok(Kept::Absent),
+            Current::Link(target) => Kept::Link {
+                target: RepoPathBytes(target),
+            },
+            Current::File(mut file) => {
+                let name = self.steps.len().to_string();
+                let mode = file.metadata()?.mode();
+                let (folder, own) = open_parent(self.repository, path)?;
+                // Renamed where that is possible: the size of what is discarded does not matter then.
+                let target = self.folder.join(&name);
+                if rustix::fs::renameat(&folder, &own[..], rustix::fs::CWD, &target).is_ok() {
+                    return Ok(Kept::File { name, mode });
+                }
+                io::copy(&mut file, &mut fs::File::create(&target)?)?;
+                Kept::File { name, mode }
+            }
+        };
+        let (folder, name) = open_parent(self.repository, path)?;
+        rustix::fs::unlinkat(&folder, &name[..], AtFlags::empty())?;
+        Ok(kept)
+    }
+}
+
+/// Writes a file of the tree whose place is free, with the folders that it needs.
+fn write(repository: &Repository, path: &[u8], content: &[u8], mode: u32) -> io::Result<()> {
+    const LINK: u32 = 0o120_000;
+    for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+        let (folder, name) = open_parent(repository, &path[..at])?;
+        match rustix::fs::mkdirat(&folder, &name[..], Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (folder, name) = open_parent(repository, path)?;
+    if mode & 0o170_000 == LINK {
+        return Ok(rustix::fs::symlinkat(content, &folder, &name[..])?);
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&folder, &name[..], flags, Mode::from_raw_mode(0o666))?;
+    let mut file = fs::File::from(file);
+    file.write_all(content)?;
+    let own = file.metadata()?.mode();
+    let executable = if mode & 0o111 == 0 {
+        own & !0o111
+    } else {
+        own | ((own & 0o444) >> 2)
+    };
+    file.set_permissions(fs::Permissions::from_mode(executable & 0o7777))
+}
+
+/// Brings back what a discard took, when nothing else changed there since.
+pub(crate) fn restore(repository: &Repository, token: &str) -> Result<(), Refusal> {
+    let unknown = || {
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            "undo-not-found",
+            "This can't be undone any more.",
+        )
+    };
+    if token.len() != 32 || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(unknown());
+    }
+    let folder = repository.shadow.join("undo").join(token);
+    let text = fs::read(folder.join("steps.json")).map_err(|_| unknown())?;
+    let steps: Vec<Step> = serde_json::from_slice(&text).map_err(|_| unknown())?;
+    for step in &steps {
+        let path = step.path.to_bytes().ok_or_else(unknown)?;
+        if current_digest(repository, &path).map_err(|error| failed(&error))? != step.after {
+            return Err(refused(
+                "file-changed",
+                format!("{} changed since, so it is left as it is.", step.path.text),
+            ));
+        }
+    }
+    for step in steps.iter().rev() {
+        let path = step.path.to_bytes().ok_or_else(unknown)?;
+        put_back(repository, &folder, &path, &step.before).map_err(|error| failed(&error))?;
+    }
+    fs::remove_dir_all(&folder).map_err(|error| failed(&error))
+}
+
+fn put_back(repository: &Repository, kept: &std::path::Path, path: &[u8], before: &Kept) -> io::Result<()> {
+    if !matches!(open_current(repository, path)?, Current::Absent) {
+        let (folder, name) = open_parent(repository, path)?;
+        rustix::fs::unlinkat(&folder, &name[..], AtFlags::empty())?;
+    }
+    match before {
+        Kept::Absent => Ok(()),
+        Kept::Link { target } => write(repository, path, &target.0, 0o120_777),
+        Kept::File { name, mode } => {
+            write(repository, path, b"", *mode)?;
+            let (folder, own) = open_parent(repository, path)?;
+            let source = kept.join(name);
+            if rustix::fs::renameat(rustix::fs::CWD, &source, &folder, &own[..]).is_ok() {
+                return Ok(());
+            }
+            let file = rustix::fs::openat(
+                &folder,
+                &own[..],
+                OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
+            io::copy(&mut fs::File::open(source)?, &mut fs::File::from(file)).map(drop)
+        }
+    }
+}
+
+fn digest(content: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(content))
+}
+
+fn current_digest(repository: &Repository, path: &[u8]) -> io::Result<Option<String>> {
+    Ok(match open_current(repository, path)? {
+        Current::Absent => None,
+        Current::Link(target) => Some(digest(&target)),
+        Current::File(mut file) => {
+            let mut hasher = Sha256::new();
+            io::copy(&mut file, &mut hasher)?;
+            Some(format!("{:x}", hasher.finalize()))
+        }
+    })
+}
+
+fn forget_old(repository: &Repository) {
+    let Ok(entries) = fs::read_dir(repository.shadow.join("undo")) else {
+        return;
+    };
+    let mut tokens: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    tokens.sort();
+    let excess = tokens.len().saturating_sub(MAX_UNDO);
+    for (_, folder) in tokens.drain(..excess) {
+        // One that stays is tried again with the next discard.
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+/// A name that nobody guesses.
+struct RandomToken(String);
+
+impl RandomToken {
+    fn new() -> Self {
+        let mut bytes = [0_u8; 16];
+        // Names need not be secret: the session's API is.
+        let now = jiff::Timestamp::now().as_nanosecond().to_le_bytes();
+        let digest = Sha256::digest(now);
+        bytes.copy_from_slice(&digest[..16]);
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(old_start: u64, old_lines: u64, new_start: u64, new_lines: u64) -> HunkRange {
+        HunkRange {
+            old_start,
+            old_lines,
+            new_start,
+            new_lines,
+        }
+    }
+
+    #[test]
+    fn a_hunk_goes_back_alone() {
+        let old = b"a\nb\nc\nd\n";
+        for (new, hunk, after) in [
+            (&b"A\nb\nc\nD\n"[..], range(1, 1, 1, 1), &b"a\nb\nc\nD\n"[..]),
+            (b"b\nc\nD\n", range(1, 1, 0, 0), b"a\nb\nc\nD\n"),
+            (b"a\nx\nb\nc\nd", range(1, 0, 2, 1), b"a\nb\nc\nd"),
+            (b"a\nb\nc\nd", range(4, 1, 4, 1), b"a\nb\nc\nd\n"),
+        ] {
+            assert_eq!(reverted(old, new, hunk).unwrap(), after);
+        }
+    }
+
+    #[test]
+    fn lines_that_are_not_there_are_refused() {
+        for hunk in [
+            range(1, 9, 1, 1),
+            range(1, 1, 9, 1),
+            range(u64::MAX, u64::MAX, 1, 1),
+            range(0, 1, 1, 1),
+        ] {
+            assert!(reverted(b"a\n", b"b\n", hunk).is_err());
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! A repository as it is found in the sandbox, and the *shadow* through which it is read.
+//!
+//! A repository's configuration names programs: filters, text conversion, external diffs, file
+//! system monitors, hooks. They can't be switched off one by one, because their names are the
+//! repository's own. So git never works on contents with that configuration. It works with a
+//! folder of the daemon's, the shadow, which stands in for `.git`:
+//!
+//! | in the shadow | is |
+//! |---|---|
+//! | `config` | a few harmless settings of the repository (line ends, ignore file), and nothing else |
+//! | `objects/info/alternates` | the repository's objects |
+//! | `info/exclude` | a link to the repository's own |
+//! | `index.a` | a copy of the index, with fresh file times |
+//! | `index.b` | the same with every untracked file in it, so that one diff shows all |
+//! | `turns/N/objects` | what the snapshot of the last turn added |
+//! | `undo/TOKEN` | what was discarded |
+//!
+//! Attributes of the repository keep their meaning where git itself carries it out (`text`, `eol`,
+//! `binary`); those that name a driver find none. The repository's index, refs and objects are never
+//! written.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::process::{GitError, Surrounding, collect, fields};
+
+/// The most untracked files that are compared. More is a folder that somebody forgot to ignore.
+pub(crate) const MAX_UNTRACKED: usize = 20_000;
+/// The longest `.git` file, `HEAD` and the like, in bytes.
+const MAX_SMALL_FILE: u64 = 64 * 1024;
+/// The settings of a repository that are taken over. None of them names a program.
+const SETTINGS: &str = r"^(core\.(autocrlf|eol|excludesfile|filemode|symlinks|ignorecase|precomposeunicode)|init\.defaultbranch|extensions\.objectformat)$";
+/// Files beyond this many bytes are compared as binary: reading them whole takes memory.
+const BIG_FILE: &str = "32m";
+/// For how long the index with the untracked files serves requests about single files. The list
+/// of changes never uses an old one.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Where a repository is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Location {
+    /// The working tree's folder.
+    pub(crate) top: PathBuf,
+    /// Its own git folder.
+    pub(crate) git_dir: PathBuf,
+    /// The one that it shares with other working trees.
+    pub(crate) common_dir: PathBuf,
+}
+
+impl Location {
+    /// The repository that a folder is in.
+    pub(crate) fn discover(cwd: &Path) -> Option<Self> {
+        cwd.ancestors().find_map(Self::at)
+    }
+
+    fn at(top: &Path) -> Option<Self> {
+        let dot_git = top.join(".git");
+        let kind = fs::metadata(&dot_git).ok()?;
+        let git_dir = if kind.is_dir() {
+            dot_git
+        } else {
+            let text = read_small(&dot_git)?;
+            top.join(path_of(text.strip_prefix(b"gitdir: ")?))
+        };
+        if !git_dir.join("HEAD").is_file() {
+            return None;
+        }
+        let common_dir =
+            read_small(&git_dir.join("commondir")).map_or_else(|| git_dir.clone(), |text| git_dir.join(path_of(&text)));
+        Some(Self {
+            top: top.to_owned(),
+            git_dir,
+            common_dir,
+        })
+    }
+}
+
+fn path_of(line: &[u8]) -> PathBuf {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    PathBuf::from(OsStr::from_bytes(line))
+}
+
+/// Reads a small file without waiting for anybody, as a pipe in its place would.
+pub(crate) fn read_small(path: &Path) -> Option<Vec<u8>> {
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_SMALL_FILE).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Tells whether a file is still the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(Option<(u64, u64, i64, i64)>);
+
+impl Stamp {
+    pub(crate) fn of(path: &Path) -> Self {
+        let metadata = fs::symlink_metadata(path).ok();
+        Self(metadata.map(|m| (m.ino(), m.size(), m.mtime(), m.mtime_nsec())))
+    }
+}
+
+/// A repository.
+#[derive(Debug)]
+pub(crate) struct Repository {
+    pub(crate) location: Location,
+    /// The shadow's folder.
+    pub(crate) shadow: PathBuf,
+    surrounding: Surrounding,
+    /// One preparation at a time; what the last one found.
+    prepared: Mutex<Prepared>,
+}
+
+#[derive(Debug, Default)]
+struct Prepared {
+    config: Vec<u8>,
+    /// The index that `index.a` is a copy of.
+    index: Option<Stamp>,
+    untracked: Untracked,
+    at: Option<Instant>,
+}
+
+/// What git does not know and does not ignore.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Untracked {
+    /// Files, sorted, the first [`MAX_UNTRACKED`].
+    pub(crate) files: Vec<Vec<u8>>,
+    /// Repositories in the repository.
+    pub(crate) nested: Vec<Vec<u8>>,
+    /// How many more files there are.
+    pub(crate) more: u64,
+}
+
+/// What a diff needs.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// The index with every untracked file.
+    pub(crate) index: PathBuf,
+    pub(crate) untracked: Untracked,
+}
+
+impl Repository {
+    pub(crate) fn new(location: Location, state_dir: &Path, surrounding: Surrounding) -> Self {
+        let digest = Sha256::digest(location.git_dir.as_os_str().as_bytes());
+        let name = format!("{digest:x}");
+        Self {
+            shadow: state_dir.join("git").join(&name[..32]),
+            location,
+            surrounding,
+            prepared: Mutex::default(),
+        }
+    }
+
+    /// Git that reads the repository's refs and configuration.
+    pub(crate) fn on_refs(&self) -> Command {
+        let mut command = self.surrounding.command(&self.location.git_dir);
+        command.current_dir(&self.location.top);
+        command
+    }
+
+    /// Git that reads contents, through the shadow.
+    pub(crate) fn on_contents(&self, index: &Path) -> Command {
+        let mut command = self.surrounding.command(&self.shadow);
+        command
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_WORK_TREE", &self.location.top)
+            .env("GIT_INDEX_FILE", index)
+            .current_dir(&self.location.top);
+        let shallow = self.location.common_dir.join("shallow");
+        if shallow.is_file() {
+            command.env("GIT_SHALLOW_FILE", shallow);
+        }
+        if let Some(objects) = self.turn_objects() {
+            command.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects);
+        }
+        command
+    }
+
+    /// The objects that the snapshot of the last turn added.
+    fn turn_objects(&self) -> Option<PathBuf> {
+        super::snapshot::Turn::read(self).map(|turn| turn.objects(self))
+    }
+
+    /// Where a copy of the index is; for commands that read the paths that git knows.
+    pub(crate) fn index_a(&self) -> PathBuf {
+        self.shadow.join("index.a")
+    }
+
+    /// Brings the shadow up to date with the tree.
+    pub(crate) async fn view(&self) -> Result<View, GitError> {
+        let mut prepared = self.prepared.lock().await;
+        self.prepare(&mut prepared).await
+    }
+
+    /// The same, unless that was done just now.
+    pub(crate) async fn recent_view(&self) -> Result<View, GitError> {
+        let mut prepared = self.prepared.lock().await;
+        let index = Stamp::of(&self.location.git_dir.join("index"));
+        if prepared.at.is_some_and(|at| at.elapsed() < FRESH) && prepared.index == Some(index) {
+            return Ok(View {
+                index: self.index_b(&prepared.untracked),
+                untracked: prepared.untracked.clone(),
+            });
+        }
+        self.prepare(&mut prepared).await
+    }
+
+    async fn prepare(&self, prepared: &mut Prepared) -> Result<View, GitError> {
+        self.shape(prepared).await?;
+        let copied = self.copy_index(prepared).await?;
+        let untracked = self.list_untracked().await?;
+        let index = self.index_b(&untracked);
+        if (copied || untracked.files != prepared.untracked.files) && !untracked.files.is_empty() {
+            self.fill(&untracked, &index).await?;
+        }
+        prepared.untracked = untracked.clone();
+        prepared.at = Some(Instant::now());
+        Ok(View { index, untracked })
+    }
+
+    fn index_b(&self, untracked: &Untracked) -> PathBuf {
+        if untracked.files.is_empty() {
+            self.index_a()
+        } else {
+            self.shadow.join("index.b")
+        }
+    }
+
+    /// Makes the shadow's folders and its configuration.
+    async fn shape(&self, prepared: &mut Prepared) -> Result<(), GitError> {
+        let mut ask = self.on_refs();
+        ask.args(["config", "-z", "--get-regexp", SETTINGS]);
+        // Without any such setting git ends with 1.
+        let settings = collect(ask, None).await.unwrap_or_default();
+        let config = config(&settings);
+        if prepared.config == config {
+            return Ok(());
+        }
+        let (shadow, location) = (&self.shadow, &self.location);
+        for folder in ["objects/info", "info", "refs", "turns", "undo"] {
+            fs::create_dir_all(shadow.join(folder))?;
+        }
+        replace(&shadow.join("HEAD"), b"ref: refs/heads/none\n")?;
+        let objects = location.common_dir.join("objects");
+        let objects = fs::canonicalize(&objects).unwrap_or(objects);
+        replace(&shadow.join("objects/info/alternates"), &quoted_line(&objects))?;
+        link(&location.common_dir.join("info/exclude"), &shadow.join("info/exclude"))?;
+        replace(&shadow.join("config"), &config)?;
+        prepared.config = config;
+        prepared.index = None;
+        Ok(())
+    }
+
+    /// Copies the index when it is another one, and looks at every file that it claims to know.
+    async fn copy_index(&self, prepared: &mut Prepared) -> Result<bool, GitError> {
+        let source = self.location.git_dir.join("index");
+        let stamp = Stamp::of(&source);
+        if prepared.index.as_ref() == Some(&stamp) {
+            return Ok(false);
+        }
+        prepared.index = None;
+        self.link_shared_indexes()?;
+        let target = self.index_a();
+        match fs::copy(&source, &target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => remove(&target)?,
+            copied => drop(copied?),
+        }
+        // A file that is marked as unchanged is looked at all the same: a mark hides no change.
+        let mut refresh = self.on_contents(&target);
+        refresh.args(["update-index", "-q", "--really-refresh"]);
+        match collect(refresh, None).await {
+            // It says so when files differ, which is no failure.
+            Ok(_) | Err(GitError::Failed(_)) => {}
+            Err(error) => return Err(error),
+        }
+        prepared.index = Some(stamp);
+        Ok(true)
+    }
+
+    /// A split index names the rest of it by a file beside it.
+    fn link_shared_indexes(&self) -> io::Result<()> {
+        const MAX_SHARED: usize = 16;
+        let entries = fs::read_dir(&self.location.git_dir)?.flatten();
+        let shared = entries.filter(|entry| entry.file_name().as_bytes().starts_with(b"sharedindex."));
+        for entry in shared.take(MAX_SHARED) {
+            link(&entry.path(), &self.shadow.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
+
+    async fn list_untracked(&self) -> Result<Untracked, GitError> {
+        let mut list = self.on_contents(&self.index_a());
+        list.args(["ls-files", "--others", "--exclude-standard", "-z"]);
+        let output = collect(list, None).await?;
+        let mut untracked = Untracked::default();
+        for path in fields(&output) {
+            match path.strip_suffix(b"/") {
+                Some(folder) => untracked.nested.push(folder.to_vec()),
+                None if untracked.files.len() < MAX_UNTRACKED => untracked.files.push(path.to_vec()),
+                None => untracked.more += 1,
+            }
+        }
+        untracked.files.sort_unstable();
+        Ok(untracked)
+    }
+
+    /// Writes an index that claims to know the untracked files. Their entries have no file times,
+    /// so git looks at the files themselves.
+    async fn fill(&self, untracked: &Untracked, index: &Path) -> Result<(), GitError> {
+        let half = self.shadow.join("index.half");
+        match fs::copy(self.index_a(), &half) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => remove(&half)?,
+            copied => drop(copied?),
+        }
+        let empty = self.empty_blob();
+        let mut input = Vec::new();
+        for path in &untracked.files {
+            input.extend_from_slice(format!("100644 {empty}\t").as_bytes());
+            input.extend_from_slice(path);
+            input.push(0);
+        }
+        let mut fill = self.on_contents(&half);
+        fill.args(["update-index", "-z", "--index-info"]);
+        collect(fill, Some(input)).await?;
+        Ok(fs::rename(&half, index)?)
+    }
+
+    /// Whether objects have names of 64 digits.
+    pub(crate) fn is_sha256(&self) -> bool {
+        fs::read(self.shadow.join("config")).is_ok_and(|config| {
+            String::from_utf8_lossy(&config)
+                .to_ascii_lowercase()
+                .contains("objectformat = \"sha256\"")
+        })
+    }
+
+    fn empty_blob(&self) -> &'static str {
+        if self.is_sha256() {
+            "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813"
+        } else {
+            "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+        }
+    }
+
+    /// The tree without files. Git knows it without having it.
+    pub(crate) fn empty_tree(&self) -> &'static str {
+        if self.is_sha256() {
+            "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
+        } else {
+            "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+        }
+    }
+}
+
+/// The shadow's configuration: what is taken over and what is always so.
+fn config(settings: &[u8]) -> Vec<u8> {
+    let mut text = Vec::from(&b"[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tpreloadIndex = true\n\tquotePath = false\n\tattributesFile = /dev/null\n\tlogAllRefUpdates = false\n"[..]);
+    // With it git looks whether files are there that the index calls absent; without it an index
+    // could hide them.
+    text.extend_from_slice(b"\tsparseCheckout = true\n");
+    text.extend_from_slice(
+        format!("\tbigFileThreshold = {BIG_FILE}\n[index]\n\tskipHash = true\n[diff]\n\trenameLimit = 400\n")
+            .as_bytes(),
+    );
+    for setting in fields(settings) {
+        let (key, value) = match setting.iter().position(|byte| *byte == b'\n') {
+            Some(at) => (&setting[..at], &setting[at + 1..]),
+            None => (setting, &b"true"[..]),
+        };
+        let key = String::from_utf8_lossy(key);
+        let Some((section, name)) = key.split_once('.') else {
+            continue;
+        };
+        text.extend_from_slice(format!("[{section}]\n\t{name} = \"").as_bytes());
+        for byte in value {
+            match byte {
+                b'"' | b'\\' => text.extend_from_slice(&[b'\\', *byte]),
+                b'\n' => text.extend_from_slice(b"\\n"),
+                _ => text.push(*byte),
+            }
+        }
+        text.extend_from_slice(b"\"\n");
+    }
+    text
+}
+
+/// A path as a line of `alternates`: quoted when it would not be one line.
+fn quoted_line(path: &Path) -> Vec<u8> {
+    let bytes = path.as_os_str().as_bytes();
+    let mut line = if bytes.iter().any(|byte| byte.is_ascii_control() || *byte == b'"') {
+        super::patch::quoted(b"", bytes)
+    } else {
+        bytes.to_vec()
+    };
+    line.push(b'\n');
+    line
+}
+
+/// Replaces a file in one step.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut half = OsString::from(path);
+    half.push(".half");
+    fs::write(&half, content)?;
+    fs::rename(&half, path)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn link(target: &Path, link: &Path) -> io::Result<()> {
+    remove(link)?;
+    std::os::unix::fs::symlink(target, link)
+}
+
+/// A path below the repository's folder, for a command line.
+pub(crate) fn os(path: &[u8]) -> OsString {
+    OsString::from_vec(path.to_vec())
+}

@@ -1,0 +1,100 @@
+//! Taking changes back, and bringing them back.
+
+use http::StatusCode;
+use mistle_protocol::changes::{Discard, RepoPath, Scope};
+
+use crate::world::World;
+
+#[tokio::test]
+async fn a_file_goes_back_and_returns() {
+    let world = World::new().await;
+    world.write("a.txt", "mine\n");
+    world.write("new/file.txt", "mine\n");
+    std::fs::remove_file(world.path("b.txt")).unwrap();
+    let mut undo = Vec::new();
+    for path in ["a.txt", "new/file.txt", "b.txt"] {
+        undo.push(world.discard(path, Scope::Uncommitted, None).await.unwrap());
+    }
+    assert_eq!(world.list(Scope::Uncommitted).await.lines(), Vec::<String>::new());
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    assert!(!world.path("new/file.txt").exists());
+    for token in &undo {
+        assert_eq!(world.restore(token).await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(
+        (world.read("a.txt"), world.read("new/file.txt")),
+        ("mine\n".to_owned(), "mine\n".to_owned())
+    );
+    assert!(!world.path("b.txt").exists());
+    // Once only.
+    assert_eq!(world.restore(&undo[0]).await, StatusCode::NOT_FOUND);
+    assert_eq!(world.restore("../../etc").await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn one_hunk_goes_back_and_the_others_stay() {
+    let world = World::new().await;
+    let before = world.read("a.txt");
+    world.write(
+        "a.txt",
+        before.replace("line 2\n", "two\nand more\n").replace("line 9\n", ""),
+    );
+    let diff = world.diff("scope=uncommitted&path=a.txt&context=1").await;
+    let undo = world
+        .discard("a.txt", Scope::Uncommitted, Some(diff.hunks[0].range))
+        .await
+        .unwrap();
+    assert_eq!(world.read("a.txt"), before.replace("line 9\n", ""));
+    assert_eq!(world.restore(&undo).await, StatusCode::NO_CONTENT);
+    world
+        .discard("a.txt", Scope::Uncommitted, Some(diff.hunks[1].range))
+        .await
+        .unwrap();
+    assert_eq!(world.read("a.txt"), before.replace("line 2\n", "two\nand more\n"));
+}
+
+#[tokio::test]
+async fn a_rename_a_link_and_a_mode() {
+    let world = World::new().await;
+    world.write("run.sh", "#!/bin/sh\n");
+    std::os::unix::fs::symlink("a.txt", world.path("link")).unwrap();
+    world.commit("more");
+    std::fs::rename(world.path("a.txt"), world.path("renamed.txt")).unwrap();
+    std::fs::remove_file(world.path("link")).unwrap();
+    world.write("link", "a file\n");
+    std::fs::set_permissions(
+        world.path("run.sh"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let mut undo = Vec::new();
+    for path in ["renamed.txt", "link", "run.sh"] {
+        undo.push(world.discard(path, Scope::Uncommitted, None).await.unwrap());
+    }
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    for token in &undo {
+        assert_eq!(world.restore(token).await, StatusCode::NO_CONTENT);
+    }
+    assert!(!world.path("a.txt").exists() && world.path("renamed.txt").exists());
+    assert_eq!(world.read("link"), "a file\n");
+}
+
+#[tokio::test]
+async fn what_changed_meanwhile_is_left_alone() {
+    let world = World::new().await;
+    world.write("b.txt", "mine\n");
+    let fingerprint = world.list(Scope::Uncommitted).await.file("b.txt").fingerprint.clone();
+    world.write("b.txt", "later\n");
+    let discard = Discard {
+        path: RepoPath::from_bytes(b"b.txt"),
+        scope: Scope::Uncommitted,
+        hunk: None,
+        fingerprint,
+    };
+    assert_eq!(world.discard_as(&discard).await.unwrap_err().kind, "file-changed");
+    assert_eq!(world.read("b.txt"), "later\n");
+    let undo = world.discard("b.txt", Scope::Uncommitted, None).await.unwrap();
+    world.write("b.txt", "later still\n");
+    assert_eq!(world.restore(&undo).await, StatusCode::CONFLICT);
+    assert_eq!(world.read("b.txt"), "later still\n");
+}

@@ -1,0 +1,9 @@
+//! Changes of working trees, with real git.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod discarding;
+mod hostile;
+mod listing;
+mod turns;
+mod world;
