@@ -5,7 +5,7 @@
 import { useEffect, useLayoutEffect, useRef, useSyncExternalStore } from "react";
 import { matches, parseChord } from "./keys";
 
-export type CommandGroup = "Go to" | "Session" | "Message" | "Approval" | "View" | "Account";
+export type CommandGroup = "Go to" | "Session" | "Message" | "Approval" | "Changes" | "View" | "Account";
 
 export interface Command {
   id: string;
@@ -19,6 +19,8 @@ export interface Command {
   inTerminal?: boolean;
   /** Works in a text field although it has no modifier. */
   inText?: boolean;
+  /** Its keys work while this pane (`data-pane`) has the keyboard, and then before all others. */
+  pane?: string;
   /** Left out of the palette: makes sense by its key only. */
   hidden?: boolean;
 }
@@ -120,7 +122,10 @@ export function commandFor(event: KeyboardEvent): Command | undefined {
   const inTerminal = isInTerminal(event.target);
   const inText = !inTerminal && isTextField(event.target);
   const overlay = isOverlayOpen();
-  for (const command of list) {
+  const pane =
+    event.target instanceof Element && event.target.closest<HTMLElement>("[data-pane]")?.dataset.pane;
+  const here = list.filter((command) => command.pane !== undefined && command.pane === pane);
+  for (const command of [...here, ...list.filter((other) => other.pane === undefined)]) {
     if (!command.keys) continue;
     if (inTerminal && !command.inTerminal) continue;
     for (const keys of command.keys) {

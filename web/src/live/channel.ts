@@ -19,6 +19,8 @@ export interface ChannelSnapshot {
   link: LinkState;
   /** Whether everything stored was received once. */
   caughtUp: boolean;
+  /** Counts how often the working tree may have changed: another number, other changes. */
+  changes: number;
   /** The session does not exist any more. */
   deleted: boolean;
   /** Why it can't be read. */
@@ -59,6 +61,7 @@ export class SessionChannel {
       local: [],
       link: { status: "connecting", since: Date.now(), attempt: 0 },
       caughtUp: false,
+      changes: 0,
       deleted: false,
       error: undefined,
     };
@@ -150,7 +153,11 @@ export class SessionChannel {
         if (typeof data === "string") this.#receive(JSON.parse(data) as LiveMessage);
       },
       onState: (link) => {
-        if (link.status === "open") this.#resendUnanswered();
+        if (link.status === "open") {
+          this.#resendUnanswered();
+          // Nobody told of what changed while the line was down.
+          this.#set({ changes: this.#snapshot.changes + 1 });
+        }
         if (link.status !== "closed") return this.#set({ link });
         this.#link = undefined;
         this.#set({
@@ -192,6 +199,9 @@ export class SessionChannel {
       case "queue":
         this.#flush();
         this.#queue(message.messages);
+        return;
+      case "changes":
+        this.#set({ changes: this.#snapshot.changes + 1 });
         return;
       case "deleted":
         this.#set({ deleted: true });

@@ -8,8 +8,11 @@ interface ResizerProps {
   min: number;
   max: number;
   onChange: (value: number) => void;
-  /** A horizontal line between two panes above each other, sizing the lower one. */
-  orientation: "horizontal";
+  /**
+   * A horizontal line between two panes above each other, sizing the lower one, or a vertical one
+   * between two beside each other, sizing the right one.
+   */
+  orientation: "horizontal" | "vertical";
 }
 
 const STEP = 24;
@@ -17,20 +20,23 @@ const STEP = 24;
 /** A separator between two panes, moved by pointer or arrow keys. */
 export function Resizer({ label, value, min, max, onChange, orientation }: ResizerProps) {
   const start = useRef<{ at: number; value: number } | undefined>(undefined);
+  const place = (event: PointerEvent) => (orientation === "vertical" ? event.clientX : event.clientY);
   const clamp = (next: number) => Math.round(Math.max(min, Math.min(max, next)));
 
   const onPointerDown = (event: PointerEvent<HTMLElement>) => {
     event.currentTarget.setPointerCapture(event.pointerId);
-    start.current = { at: event.clientY, value };
+    start.current = { at: place(event), value };
   };
   const onPointerMove = (event: PointerEvent) => {
-    if (start.current) onChange(clamp(start.current.value + start.current.at - event.clientY));
+    if (start.current) onChange(clamp(start.current.value + start.current.at - place(event)));
   };
   const onPointerUp = () => {
     start.current = undefined;
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    const step = { ArrowUp: STEP, ArrowDown: -STEP }[event.key];
+    const [grow, shrink] =
+      orientation === "vertical" ? ["ArrowLeft", "ArrowRight"] : ["ArrowUp", "ArrowDown"];
+    const step = event.key === grow ? STEP : event.key === shrink ? -STEP : undefined;
     if (step === undefined) return;
     event.preventDefault();
     onChange(clamp(value + step));

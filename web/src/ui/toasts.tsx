@@ -2,17 +2,26 @@
 import { X } from "lucide-react";
 import { useSyncExternalStore } from "react";
 import { type ApiError, asApiError } from "../api/client";
-import { IconButton } from "./Button";
+import { Button, IconButton } from "./Button";
 import { ErrorNote } from "./ErrorNote";
 import "./toasts.css";
+
+/** What can be done about what a toast says. */
+export interface ToastAction {
+  label: string;
+  run: () => void;
+}
 
 interface Toast {
   id: number;
   text?: string;
+  action?: ToastAction;
   error?: ApiError;
 }
 
 const SHOWN_MS = 4_000;
+/** One that offers something stays long enough to be read, thought about and reached. */
+const OFFERED_MS = 12_000;
 /** More at once would cover the page. */
 const MAX_TOASTS = 3;
 
@@ -26,15 +35,29 @@ function set(next: readonly Toast[]): void {
 }
 const dismiss = (id: number) => set(toasts.filter((toast) => toast.id !== id));
 
-export function say(text: string): void {
+export function say(text: string, action?: ToastAction): void {
   const id = nextId++;
-  set([...toasts, { id, text }].slice(-MAX_TOASTS));
-  setTimeout(() => dismiss(id), SHOWN_MS);
+  set([...toasts, { id, text, action }].slice(-MAX_TOASTS));
+  setTimeout(() => dismiss(id), action ? OFFERED_MS : SHOWN_MS);
 }
 
 /** Stays until dismissed: a failure must not disappear while one looks away. */
 export function sayError(error: unknown, action = "The action"): void {
   set([...toasts, { id: nextId++, error: asApiError(error, action) }].slice(-MAX_TOASTS));
+}
+
+function ToastButton({ action, onDone }: { action: ToastAction; onDone: () => void }) {
+  return (
+    <Button
+      className="toast-action"
+      onClick={() => {
+        onDone();
+        action.run();
+      }}
+    >
+      {action.label}
+    </Button>
+  );
 }
 
 export function Toasts() {
@@ -50,6 +73,7 @@ export function Toasts() {
       {shown.map((toast) => (
         <div key={toast.id} className="toast">
           {toast.error ? <ErrorNote error={toast.error} /> : <p className="toast-text">{toast.text}</p>}
+          {toast.action && <ToastButton action={toast.action} onDone={() => dismiss(toast.id)} />}
           <IconButton label="Dismiss" className="toast-close" onClick={() => dismiss(toast.id)}>
             <X size={14} />
           </IconButton>

@@ -4,7 +4,15 @@ import { type Command, type CommandGroup, useCommandList } from "../../keys/regi
 import { Kbd } from "../../ui/Kbd";
 import "./commands.css";
 
-const ORDER: readonly CommandGroup[] = ["Go to", "Session", "Message", "Approval", "View", "Account"];
+const ORDER: readonly CommandGroup[] = [
+  "Go to",
+  "Session",
+  "Message",
+  "Approval",
+  "Changes",
+  "View",
+  "Account",
+];
 
 interface Row {
   title: string;
