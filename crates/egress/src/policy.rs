@@ -435,7 +435,7 @@ mod tests {
             ("api.github.com:443", Err("egress-not-allowed")),
             ("notgithub.com:443", Err("egress-not-allowed")),
             ("github.com.evil.com:443", Err("egress-not-allowed")),
-            ("registry.npmjs.org:443", Ok("registry.npmjs.org")),
+            ("packages.example.org:443", Ok("packages.example.org")),
             ("a.b.example.org:443", Ok("*.example.org")),
             ("example.org:443", Err("egress-not-allowed")),
             ("evilexample.org:443", Err("egress-not-allowed")),

@@ -446,7 +446,7 @@ mod tests {
             b"Acquire::http::Proxy \"http://me:secret@proxy:3128\";"
         ));
         assert!(!holds_credentials(
-            b"deb https://deb.debian.org/debian stable main # mail me@example.org"
+            b"deb https://deb.example.org/debian stable main # mail me@example.org"
         ));
     }
 
