@@ -16,6 +16,7 @@ use crate::environment::{self, Surroundings};
 use crate::exec::Commands;
 use crate::git;
 use crate::link;
+use crate::ports::{self, Ports};
 use crate::relay;
 use crate::terminals::Terminals;
 
@@ -73,7 +74,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         commands,
         stop: stop.clone(),
     })
-    .merge(git::routes(agent.git(), surroundings));
+    .merge(git::routes(agent.git(), surroundings))
+    .merge(ports::routes(Arc::new(Ports::new(proxy_port))));
     let control = tokio::spawn(link::serve_control(options.link_dir, router, links.clone()));
     info!("daemon {} is up, proxy on port {proxy_port}", env!("CARGO_PKG_VERSION"));
 

@@ -17,6 +17,7 @@
 //! | [`api`] | the control API |
 //! | [`agent`] | journal, repositories and the runtime |
 //! | [`git`] | changes of working trees |
+//! | [`ports`] | what listens in the sandbox, and connections to it |
 //! | [`problem`] | how it says no |
 //! | [`relay`] | HTTP proxy on loopback, over the egress connection |
 //! | [`terminals`] | PTYs with a ring of output each |
@@ -36,6 +37,7 @@ pub mod exec;
 pub mod git;
 pub mod init;
 pub mod link;
+pub mod ports;
 pub mod problem;
 pub mod relay;
 pub mod terminals;

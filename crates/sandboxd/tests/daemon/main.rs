@@ -9,6 +9,8 @@ mod init;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod ports;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod support;
