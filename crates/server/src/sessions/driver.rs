@@ -474,7 +474,8 @@ impl Task {
     }
 
     /// The sandbox's journal is shorter than what was read of it: the machine lost power before its
-    /// last entries were on the disk. The record keeps them.
+    /// last entries were on the disk. The record keeps them. (The daemon keeps the highest number
+    /// that it showed apart from the journal, so this takes a power cut within milliseconds.)
     async fn rewind(&mut self, journal_seq: u64) {
         tracing::warn!(session = %self.id(), stored = self.row.journal_seq, journal_seq, "the sandbox's journal went back");
         let mut draft = Draft::of(&self.row);
@@ -668,7 +669,7 @@ impl Task {
         };
         self.flight = Some(deliver.message_id);
         let happenings = self.happenings_sender.clone();
-        self.shared.tasks.spawn(async move {
+        self.help(async move {
             let outcome = control.deliver(&deliver).await;
             let _ = happenings
                 .send(Happening::Delivered {
@@ -713,12 +714,21 @@ impl Task {
         }
     }
 
+    /// Does what takes time beside the task. The end of the server cuts it off: what a sandbox had
+    /// begun goes on, and the next server finds out.
+    fn help(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.shared.stop.clone();
+        self.shared.tasks.spawn(async move {
+            stop.run_until_cancelled(work).await;
+        });
+    }
+
     fn begin_start(&mut self) {
         self.run += 1;
         self.runtime_ready = false;
         let (shared, row) = (self.shared.clone(), self.row.clone());
         let (links, happenings) = (self.links_sender.clone(), self.happenings_sender.clone());
-        self.shared.tasks.spawn(async move {
+        self.help(async move {
             let outcome = start(&shared, &row, links, &happenings).await;
             let _ = happenings.send(Happening::Started(outcome)).await;
         });
@@ -730,7 +740,7 @@ impl Task {
             self.link.as_ref().map(|link| link.control.clone()),
             self.view.subscribe(),
         );
-        self.shared.tasks.spawn(async move {
+        self.help(async move {
             if let Some(control) = control {
                 // Asked first, for its order is better; the signal that follows says the same.
                 let _ = tokio::time::timeout(DRAIN_WITHIN, control.shutdown()).await;
@@ -749,7 +759,7 @@ impl Task {
     fn begin_destroy(&mut self) {
         self.listener = None;
         let (shared, id, happenings) = (self.shared.clone(), self.id(), self.happenings_sender.clone());
-        self.shared.tasks.spawn(async move {
+        self.help(async move {
             let deleted = shared.needs.driver.delete(id).await;
             let outcome = deleted.map_err(|error| trouble::of_sandbox(Timestamp::now(), &error));
             let _ = happenings.send(Happening::Destroyed(outcome)).await;

@@ -28,6 +28,8 @@ mod link;
 mod live;
 mod plan;
 mod record;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 use std::collections::{HashMap, HashSet};
