@@ -14,6 +14,7 @@
 //! | `live` | streams for readers |
 //! | `plan` | what a sandbox is asked to be |
 //! | `egress` | its way out |
+//! | [`ports`] | what listens in it, and connections to that |
 //! | `trouble` | what is wrong, in words |
 //!
 //! A session at rest has no task until someone asks something of it. Terminals and commands go to
@@ -27,6 +28,7 @@ mod egress;
 mod link;
 mod live;
 mod plan;
+pub mod ports;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -142,6 +144,8 @@ struct Shared {
     handles: Mutex<HashMap<SessionId, Handle>>,
     /// Every change of any session.
     updates: broadcast::Sender<Arc<Update>>,
+    /// The sessions whose ports somebody reads.
+    ports: ports::Watches,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -197,6 +201,7 @@ impl Sessions {
             needs,
             handles: Mutex::default(),
             updates: broadcast::channel(MAX_BEHIND_ALL).0,
+            ports: ports::Watches::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -319,8 +324,10 @@ impl Sessions {
     /// Session, queue, stored events after a sequence number, `CaughtUp`, then live.
     pub async fn live(&self, ctx: &OpContext, id: SessionId, after: u64) -> Result<BoxStream<'static, LiveMessage>> {
         let row = self.row(ctx, id, Action::ReadSession).await?;
-        let updates = self.handle(row).await?.updates.subscribe();
-        Ok(live::of_session(self.shared.needs.store.clone(), id, after, updates))
+        let handle = self.handle(row).await?;
+        let updates = handle.updates.subscribe();
+        let messages = live::of_session(self.shared.needs.store.clone(), id, after, updates);
+        Ok(ports::beside(messages, self.shared.ports.watch(id, handle.view)))
     }
 
     #[expect(clippy::unused_async, reason = "a facade of one kind")]
