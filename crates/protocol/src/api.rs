@@ -69,6 +69,9 @@ pub struct NewMessage {
     /// The reasoning effort of this and later turns.
     #[serde(default)]
     pub effort: Option<String>,
+    /// Comments that leave with it: drafts of the session. The text may be empty with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comments: Vec<CommentId>,
 }
 
 /// Changes of a queued message. What is absent stays.
@@ -91,6 +94,19 @@ pub struct NewTerminal {
     pub cols: u16,
     /// Rows, 1 to 1,000.
     pub rows: u16,
+}
+
+/// The runtime's own interface to open in a terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTui {
+    /// Columns, 1 to 1,000.
+    pub cols: u16,
+    /// Rows, 1 to 1,000.
+    pub rows: u16,
+    /// The conversation; the session's active one otherwise.
+    #[serde(default)]
+    pub conversation_id: Option<crate::agent::ConversationId>,
 }
 
 /// What a repository's source is, as far as the server can tell without running git.
@@ -136,6 +152,12 @@ pub enum StreamMessage {
         /// The byte of the terminal's output that the first binary message begins with.
         offset: u64,
     },
+    /// The reader was overtaken and output is lost to it: the next binary message begins here. Only
+    /// for terminals.
+    Skipped {
+        /// The byte of the terminal's output.
+        offset: u64,
+    },
     /// The program ended. The last message.
     Exit {
         /// Exit code; 128 plus the signal's number when one ended it.
@@ -160,6 +182,12 @@ pub enum TerminalInput {
         cols: u16,
         /// Rows, 1 to 1,000.
         rows: u16,
+    },
+    /// The reader has dealt with the output before this byte. One that named a window is sent no
+    /// more than that beyond it, because a browser can't stop reading.
+    Taken {
+        /// The byte of the terminal's output.
+        offset: u64,
     },
 }
 
