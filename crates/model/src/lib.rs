@@ -5,9 +5,11 @@
 //! | [`session`] | the machine that says where a session's sandbox is and what is done about it |
 //! | [`queue`] | the messages that wait for the runtime, and which one goes next |
 //! | [`summary`] | how a runtime's events change what a session looks like |
+//! | [`comments`] | where the lines of a comment went, and how a runtime is told |
 //! | [`authorization`] | who may do what; the only place that decides it |
 
 pub mod authorization;
+pub mod comments;
 pub mod queue;
 pub mod session;
 pub mod summary;

@@ -231,6 +231,7 @@ pub fn compose(
         sending: false,
         model,
         effort,
+        comments: Vec::new(),
         error: None,
         created_at: now,
     }

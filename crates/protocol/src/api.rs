@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{OrganizationId, SessionId, TerminalId, TokenId, UserId};
+use crate::id::{CommentId, OrganizationId, SessionId, TerminalId, TokenId, UserId};
 use crate::profile::Repository;
 use crate::session::Delivery;
 

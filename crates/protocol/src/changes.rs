@@ -453,7 +453,8 @@ pub struct Restore {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum WatchLine {
-    /// How the tree is watched: first, and again when that changes.
+    /// How the tree is watched: first, and again when that changes. What changes from here on is
+    /// told, so whoever looked before looks once more.
     Watching {
         /// How.
         mode: WatchMode,

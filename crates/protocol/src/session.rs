@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::agent::{AgentEvent, Approval, ConversationId, ModelOption, TurnId, Usage};
-use crate::id::{MessageId, SessionId};
+use crate::id::{CommentId, MessageId, SessionId};
 use crate::ports::Port;
 use crate::profile::{ProfileRef, Repository};
 
@@ -123,6 +123,9 @@ pub struct QueuedMessage {
     pub model: Option<String>,
     /// The reasoning effort, when it names one.
     pub effort: Option<String>,
+    /// The comments that leave with it; they are in the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comments: Vec<CommentId>,
     /// Why it was not delivered, when the runtime refused it.
     pub error: Option<String>,
     /// When it was written.

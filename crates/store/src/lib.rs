@@ -5,6 +5,7 @@
 //! | [`sessions`] | sessions and everything that changes with one in the same transaction |
 //! | [`events`] | the record of a session |
 //! | [`messages`] | its queue |
+//! | [`comments`] | comments on its changes, and what was viewed |
 //! | [`idempotency`] | requests that are repeated under a key |
 //! | [`egress`] | outgoing connections |
 //! | [`accounts`] | organizations, users, and what lets them in |
@@ -25,6 +26,7 @@
 //! IMMEDIATE` waits for the other, [`BUSY_TIMEOUT_MS`] at most). Readers never wait.
 
 pub mod accounts;
+pub mod comments;
 pub mod egress;
 pub mod events;
 pub mod idempotency;

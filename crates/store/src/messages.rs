@@ -9,7 +9,7 @@ use mistle_protocol::session::QueuedMessage;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
-use crate::{Result, Store, bigint, count, from_json, to_json};
+use crate::{Result, Store, bigint, comments, count, from_json, to_json};
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,11 @@ pub(crate) async fn write(
     .bind(to_json(&row.entry.message, "messages")?)
     .execute(&mut **transaction)
     .await?;
-    Ok(())
+    let message = &row.entry.message;
+    match row.state {
+        MessageState::Removed => comments::keep(transaction, session, message.id).await,
+        _ => comments::send(transaction, session, message.id, &message.comments).await,
+    }
 }
 
 fn entry(row: &AnyRow) -> Result<Entry> {

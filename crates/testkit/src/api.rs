@@ -110,6 +110,7 @@ impl Api {
             title: None,
             model: None,
             effort: None,
+            comments: Vec::new(),
         };
         self.post("/sessions", &new).await
     }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, State};
@@ -15,8 +16,8 @@ use futures::{Stream, StreamExt as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use mistle_protocol::changes::{
-    Base, ChangesHead, ChangesLine, Discard, Discarded, FileDiff, MAX_CONTEXT, RepoPath, RepositoryState, Restore,
-    Scope, Side,
+    Base, ChangesHead, ChangesLine, Discard, Discarded, FileDiff, FoundFiles, MAX_CONTEXT, MAX_FOUND, MAX_SEARCH,
+    RepoPath, RepositoryState, Restore, Scope, Side, WatchLine,
 };
 use mistle_protocol::problem::Problem;
 use serde::Deserialize;
@@ -28,6 +29,7 @@ use super::classify::image_type;
 use super::file::{AskedFile, Current, file_diff, open_current};
 use super::process::{GitError, Running};
 use super::repository::{Repository, os};
+use super::watch::Seen;
 use super::{Repositories, discard};
 use crate::environment::Surroundings;
 use crate::problem::{self, Refusal};
@@ -38,6 +40,10 @@ const MAX_BODY: usize = 64 * 1024;
 const MAX_BLOB: u64 = 256 * 1024 * 1024;
 /// Bytes of a content that are sent at once.
 const PIECE: usize = 64 * 1024;
+/// How often a quiet stream of changes says that it lives.
+const WATCH_KEEPALIVE: Duration = Duration::from_secs(15);
+/// Files that are found unless told.
+const FOUND: u32 = 50;
 /// Lines around a hunk unless told.
 const CONTEXT: u32 = 3;
 
@@ -57,6 +63,8 @@ pub fn routes(repositories: Repositories, surroundings: Surroundings) -> Router 
         .route("/git/patch", get(patch))
         .route("/git/discard", post(discard_change))
         .route("/git/restore", post(restore))
+        .route("/git/watch", get(watch))
+        .route("/files/search", get(search))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Git {
             repositories,
@@ -323,6 +331,53 @@ async fn patch(State(git): State<Git>, Asked(place): Asked<Place>) -> Result<Res
     Ok(content(Some("text/x-diff"), bytes))
 }
 
+async fn watch(State(git): State<Git>, Asked(place): Asked<Where>) -> Result<Response, Refusal> {
+    let watcher = git.repositories.watch(&git.cwd(place.cwd.as_deref())?);
+    let lines = async_stream::stream! {
+        let mut seen = watcher.seen();
+        let mut told: Option<Seen> = None;
+        loop {
+            let next = *seen.borrow_and_update();
+            if let Some(mode) = next.mode.filter(|mode| told.and_then(|told| told.mode) != Some(*mode)) {
+                yield json_line(&WatchLine::Watching { mode });
+            } else if told.is_some_and(|told| told.generation != next.generation) {
+                yield json_line(&WatchLine::Changed);
+            }
+            told = Some(next);
+            loop {
+                match tokio::time::timeout(WATCH_KEEPALIVE, seen.changed()).await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(_)) => return,
+                    Err(_) => yield Bytes::from_static(b"\n"),
+                }
+            }
+        }
+    };
+    Ok(ndjson_bytes(lines))
+}
+
+#[derive(Deserialize)]
+struct Search {
+    cwd: Option<String>,
+    #[serde(default)]
+    q: String,
+    limit: Option<u32>,
+}
+
+async fn search(State(git): State<Git>, Asked(asked): Asked<Search>) -> Result<Json<FoundFiles>, Refusal> {
+    if asked.q.len() > MAX_SEARCH {
+        let detail = format!("a search has at most {MAX_SEARCH} bytes");
+        return Err(Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "search-too-long",
+            detail,
+        ));
+    }
+    let cwd = git.cwd(asked.cwd.as_deref())?;
+    let limit = asked.limit.unwrap_or(FOUND).min(MAX_FOUND) as usize;
+    Ok(Json(git.repositories.search(&cwd, asked.q, limit).await?))
+}
+
 #[derive(Deserialize)]
 struct Where {
     cwd: Option<String>,
@@ -351,14 +406,17 @@ async fn restore(
 }
 
 fn ndjson<T: serde::Serialize>(lines: impl Stream<Item = T> + Send + 'static) -> Response {
-    let bytes = lines.map(|line| {
-        let mut text = serde_json::to_vec(&line).unwrap_or_default();
-        text.push(b'\n');
-        Ok::<_, Infallible>(Bytes::from(text))
-    });
-    (
-        [(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))],
-        Body::from_stream(bytes),
-    )
-        .into_response()
+    ndjson_bytes(lines.map(|line| json_line(&line)))
+}
+
+fn json_line(line: &impl serde::Serialize) -> Bytes {
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    Bytes::from(text)
+}
+
+fn ndjson_bytes(lines: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    let body = Body::from_stream(lines.map(Ok::<_, Infallible>));
+    ([(CONTENT_TYPE, kind)], body).into_response()
 }

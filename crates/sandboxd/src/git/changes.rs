@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 
 use futures::Stream;
 use mistle_protocol::changes::{ChangedFile, ChangesTotals, FileStatus, LineKind, MAX_CHANGED_FILES, RepoPath};
@@ -56,7 +57,6 @@ pub(crate) fn diff(repository: &Repository, view: &View, base: &str, asked: Aske
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) raw: Raw,
-    pub(crate) conflicted: bool,
     pub(crate) patched: bool,
     pub(crate) binary: bool,
     pub(crate) added: u64,
@@ -66,7 +66,6 @@ pub(crate) struct Draft {
 impl Draft {
     fn new(raw: Raw) -> Self {
         Self {
-            conflicted: raw.status == b'U',
             raw,
             patched: false,
             binary: false,
@@ -101,10 +100,10 @@ impl Draft {
         self.raw.old_mode & KIND == GITLINK || self.raw.new_mode & KIND == GITLINK
     }
 
-    fn status(&self, untracked: bool) -> FileStatus {
+    fn status(&self, untracked: bool, conflicted: bool) -> FileStatus {
         let raw = &self.raw;
         match raw.status {
-            _ if self.conflicted => FileStatus::Conflicted,
+            _ if conflicted || raw.status == b'U' => FileStatus::Conflicted,
             _ if self.is_submodule() => FileStatus::Submodule,
             b'A' if untracked => FileStatus::Untracked,
             b'A' => FileStatus::Added,
@@ -120,14 +119,9 @@ impl Draft {
     }
 
     /// The file; none when only white space changed and that does not count.
-    pub(crate) fn finish(
-        self,
-        repository: &Repository,
-        known: &Untracked,
-        ignore_whitespace: bool,
-    ) -> Option<ChangedFile> {
-        let untracked = known.0.contains(&self.raw.new);
-        let status = self.status(untracked);
+    pub(crate) fn finish(self, repository: &Repository, known: &Known, ignore_whitespace: bool) -> Option<ChangedFile> {
+        let untracked = known.untracked.contains(&self.raw.new);
+        let status = self.status(untracked, known.unmerged.contains(&self.raw.new));
         if ignore_whitespace && status == FileStatus::Modified && !self.patched {
             return None;
         }
@@ -159,13 +153,21 @@ fn is_null(oid: &str) -> bool {
     oid.bytes().all(|byte| byte == b'0')
 }
 
-/// Paths that git does not know.
+/// What the index says about paths.
 #[derive(Debug, Default)]
-pub(crate) struct Untracked(HashSet<Vec<u8>>);
+pub(crate) struct Known {
+    /// Those that it does not have.
+    untracked: HashSet<Vec<u8>>,
+    /// Those with a conflict.
+    unmerged: Arc<HashSet<Vec<u8>>>,
+}
 
-impl Untracked {
+impl Known {
     pub(crate) fn of(view: &View) -> Self {
-        Self(view.untracked.files.iter().cloned().collect())
+        Self {
+            untracked: view.untracked.files.iter().cloned().collect(),
+            unmerged: view.unmerged.clone(),
+        }
     }
 }
 
@@ -181,17 +183,15 @@ impl Pairing {
     pub(crate) fn hear(&mut self, event: &Event) -> Vec<Draft> {
         match event {
             Event::Raw(raw) => {
-                // A conflict is followed by what is in the tree.
-                let conflicted = self
+                // A conflict may be named apart from what is in the tree.
+                if self
                     .waiting
                     .back()
-                    .is_some_and(|last| last.raw.status == b'U' && last.raw.new == raw.new);
-                if conflicted {
+                    .is_some_and(|last| last.raw.status == b'U' && last.raw.new == raw.new)
+                {
                     self.waiting.pop_back();
                 }
-                let mut draft = Draft::new(raw.clone());
-                draft.conflicted |= conflicted;
-                self.waiting.push_back(draft);
+                self.waiting.push_back(Draft::new(raw.clone()));
                 Vec::new()
             }
             Event::File(header) => {
@@ -242,7 +242,7 @@ pub(crate) enum Piece {
 
 /// The changed files, in the order of their paths.
 pub(crate) fn list(
-    repository: std::sync::Arc<Repository>,
+    repository: Arc<Repository>,
     compared: Compared,
     ignore_whitespace: bool,
 ) -> impl Stream<Item = Result<Piece, GitError>> + Send {
@@ -254,7 +254,7 @@ pub(crate) fn list(
             return;
         };
         let unchanged = compared.turn.as_ref().map_or_else(BTreeMap::new, |turn| turn.unchanged(&repository));
-        let known = Untracked::of(&view);
+        let known = Known::of(&view);
         let asked = Asked { ignore_whitespace, context: 0 };
         let mut running = Running::start(diff(&repository, &view, &base, asked), None)?;
         let mut reader = Reader::default();
@@ -274,9 +274,11 @@ pub(crate) fn list(
             }
             if ended {
                 take(&repository, &known, &unchanged, ignore_whitespace, pairing.end(), &mut files, &mut totals);
-                for path in &view.untracked.nested {
+                let big = view.untracked.big.iter().filter(|path| !unchanged.contains_key(*path));
+                let apart = big.map(|path| big_file(&repository, path)).chain(view.untracked.nested.iter().map(|path| nested(path)));
+                for file in apart.take(MAX_CHANGED_FILES) {
                     totals.files += 1;
-                    files.push(nested(path));
+                    files.push(file);
                 }
             }
             if !files.is_empty() {
@@ -295,7 +297,7 @@ pub(crate) fn unreadable(error: super::patch::Unreadable) -> GitError {
 
 fn take(
     repository: &Repository,
-    known: &Untracked,
+    known: &Known,
     unchanged: &BTreeMap<Vec<u8>, ()>,
     ignore_whitespace: bool,
     drafts: Vec<Draft>,
@@ -317,6 +319,24 @@ fn take(
         } else {
             totals.truncated = true;
         }
+    }
+}
+
+/// A file that git does not know and that is too large for it.
+pub(crate) fn big_file(repository: &Repository, path: &[u8]) -> ChangedFile {
+    let metadata = fs::symlink_metadata(repository.location.top.join(os(path))).ok();
+    let stamp = metadata
+        .as_ref()
+        .map_or((0, 0, 0), |m| (m.size(), m.mtime(), m.mtime_nsec()));
+    ChangedFile {
+        status: FileStatus::Untracked,
+        new_mode: metadata.as_ref().map_or(0, |metadata| metadata.mode()),
+        binary: true,
+        size: metadata.map(|metadata| metadata.size()),
+        generated: is_generated(path),
+        self_running: self_running(path),
+        fingerprint: format!("{:x}-{:x}-{:x}", stamp.0, stamp.1, stamp.2),
+        ..nested(path)
     }
 }
 

@@ -13,7 +13,7 @@ use mistle_protocol::changes::{
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::base::Compared;
-use super::changes::{Asked, Draft, Pairing, Untracked, diff, unreadable};
+use super::changes::{Asked, Draft, Known, Pairing, big_file, diff, unreadable};
 use super::classify::is_image;
 use super::patch::{Event, Reader};
 use super::process::{GitError, Running};
@@ -131,6 +131,16 @@ async fn read(
     compared: &Compared,
     asked: &AskedFile,
 ) -> Result<FileDiff, GitError> {
+    if view.untracked.big.contains(&asked.path) {
+        return Ok(FileDiff {
+            file: Some(big_file(repository, &asked.path)),
+            hunks: Vec::new(),
+            image: None,
+            submodule: None,
+            folded: None,
+            truncated: false,
+        });
+    }
     let mut content = Content::default();
     let mut found: Option<Draft> = None;
     if let Some(base) = compared.treeish(repository) {
@@ -200,7 +210,7 @@ fn answer(repository: &Repository, view: &View, found: Option<Draft>, content: C
             old: oid(draft.raw.old_mode, &draft.raw.old_oid),
             new: oid(draft.raw.new_mode, &draft.raw.new_oid),
         };
-        let file = draft.finish(repository, &Untracked::of(view), asked.ignore_whitespace)?;
+        let file = draft.finish(repository, &Known::of(view), asked.ignore_whitespace)?;
         if file.status == mistle_protocol::changes::FileStatus::Submodule {
             submodule = Some(sides);
         }

@@ -19,12 +19,14 @@
 //! `binary`); those that name a driver find none. The repository's index, refs and objects are never
 //! written.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -33,6 +35,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::process::{GitError, Surrounding, collect, fields};
+use super::search::Paths;
 
 /// The most untracked files that are compared. More is a folder that somebody forgot to ignore.
 pub(crate) const MAX_UNTRACKED: usize = 20_000;
@@ -41,7 +44,7 @@ const MAX_SMALL_FILE: u64 = 64 * 1024;
 /// The settings of a repository that are taken over. None of them names a program.
 const SETTINGS: &str = r"^(core\.(autocrlf|eol|excludesfile|filemode|symlinks|ignorecase|precomposeunicode)|init\.defaultbranch|extensions\.objectformat)$";
 /// Files beyond this many bytes are compared as binary: reading them whole takes memory.
-const BIG_FILE: &str = "32m";
+pub(crate) const BIG_FILE: u64 = 32 * 1024 * 1024;
 /// For how long the index with the untracked files serves requests about single files. The list
 /// of changes never uses an old one.
 const FRESH: Duration = Duration::from_secs(1);
@@ -133,6 +136,7 @@ struct Prepared {
     /// The index that `index.a` is a copy of.
     index: Option<Stamp>,
     untracked: Untracked,
+    unmerged: Arc<HashSet<Vec<u8>>>,
     at: Option<Instant>,
 }
 
@@ -141,6 +145,8 @@ struct Prepared {
 pub(crate) struct Untracked {
     /// Files, sorted, the first [`MAX_UNTRACKED`].
     pub(crate) files: Vec<Vec<u8>>,
+    /// Files of more than [`BIG_FILE`], which git never sees: it would read them whole each time.
+    pub(crate) big: Vec<Vec<u8>>,
     /// Repositories in the repository.
     pub(crate) nested: Vec<Vec<u8>>,
     /// How many more files there are.
@@ -153,6 +159,8 @@ pub(crate) struct View {
     /// The index with every untracked file.
     pub(crate) index: PathBuf,
     pub(crate) untracked: Untracked,
+    /// Paths with a conflict.
+    pub(crate) unmerged: Arc<HashSet<Vec<u8>>>,
 }
 
 impl Repository {
@@ -216,6 +224,7 @@ impl Repository {
             return Ok(View {
                 index: self.index_b(&prepared.untracked),
                 untracked: prepared.untracked.clone(),
+                unmerged: prepared.unmerged.clone(),
             });
         }
         self.prepare(&mut prepared).await
@@ -231,7 +240,11 @@ impl Repository {
         }
         prepared.untracked = untracked.clone();
         prepared.at = Some(Instant::now());
-        Ok(View { index, untracked })
+        Ok(View {
+            index,
+            untracked,
+            unmerged: prepared.unmerged.clone(),
+        })
     }
 
     fn index_b(&self, untracked: &Untracked) -> PathBuf {
@@ -289,8 +302,27 @@ impl Repository {
             Ok(_) | Err(GitError::Failed(_)) => {}
             Err(error) => return Err(error),
         }
+        prepared.unmerged = Arc::new(self.list_unmerged().await?);
         prepared.index = Some(stamp);
         Ok(true)
+    }
+
+    async fn list_unmerged(&self) -> Result<HashSet<Vec<u8>>, GitError> {
+        let mut list = self.on_contents(&self.index_a());
+        list.args(["ls-files", "--unmerged", "-z"]);
+        let output = collect(list, None).await?;
+        // `mode object stage`, a tab, the path.
+        let path = |field: &[u8]| Some(field[field.iter().position(|byte| *byte == b'\t')? + 1..].to_vec());
+        Ok(fields(&output).filter_map(path).collect())
+    }
+
+    /// Every file that git knows or does not ignore, sorted.
+    pub(crate) async fn paths(&self) -> Result<Paths, GitError> {
+        let view = self.view().await?;
+        let mut list = self.on_contents(&view.index);
+        list.args(["ls-files", "-z"]);
+        let output = collect(list, None).await?;
+        Ok(Paths::collect(fields(&output)))
     }
 
     /// A split index names the rest of it by a file beside it.
@@ -312,12 +344,18 @@ impl Repository {
         for path in fields(&output) {
             match path.strip_suffix(b"/") {
                 Some(folder) => untracked.nested.push(folder.to_vec()),
+                None if self.is_big(path) => untracked.big.push(path.to_vec()),
                 None if untracked.files.len() < MAX_UNTRACKED => untracked.files.push(path.to_vec()),
                 None => untracked.more += 1,
             }
         }
         untracked.files.sort_unstable();
         Ok(untracked)
+    }
+
+    fn is_big(&self, path: &[u8]) -> bool {
+        let metadata = fs::symlink_metadata(self.location.top.join(os(path)));
+        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.size() > BIG_FILE)
     }
 
     /// Writes an index that claims to know the untracked files. Their entries have no file times,

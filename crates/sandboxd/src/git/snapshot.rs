@@ -116,7 +116,13 @@ pub(crate) async fn take(repository: &Repository) -> Result<(), GitError> {
     .await?;
     let mut input = Vec::new();
     let mut big = Vec::new();
-    for path in fields(&changed).chain(view.untracked.files.iter().map(Vec::as_slice)) {
+    for path in fields(&changed).chain(
+        view.untracked
+            .files
+            .iter()
+            .chain(&view.untracked.big)
+            .map(Vec::as_slice),
+    ) {
         let metadata = fs::symlink_metadata(repository.location.top.join(os(path))).ok();
         match metadata {
             Some(metadata) if metadata.is_file() && metadata.size() > BIG => {

@@ -6,4 +6,5 @@ mod discarding;
 mod hostile;
 mod listing;
 mod turns;
+mod watching;
 mod world;

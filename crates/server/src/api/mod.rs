@@ -6,6 +6,7 @@
 
 mod approvals;
 mod changes;
+mod comments;
 mod conversations;
 mod egress;
 mod events;
@@ -118,6 +119,9 @@ fn authenticated() -> OpenApiRouter<App> {
         .routes(routes!(changes::discard))
         .routes(routes!(changes::restore))
         .routes(routes!(changes::files))
+        .routes(routes!(comments::list, comments::create))
+        .routes(routes!(comments::change, comments::delete))
+        .routes(routes!(comments::viewed, comments::mark))
 }
 
 /// WebSockets: a ticket and the origin let them in.

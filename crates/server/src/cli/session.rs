@@ -301,6 +301,7 @@ async fn message(client: &Client, send: Send, out: Output) -> anyhow::Result<u8>
         delivery: if send.queue { Delivery::Queue } else { Delivery::Steer },
         model: send.model,
         effort: send.effort,
+        comments: Vec::new(),
     };
     let message: QueuedMessage = client.create(&format!("/sessions/{id}/messages"), &body).await?;
     if send.wait.wait {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use http::header::CONTENT_TYPE;
 use http::{Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -18,14 +18,23 @@ use mistle_protocol::changes::{
     RepoPath, Restore, Scope, Side,
 };
 use mistle_protocol::id::SessionId;
+use mistle_protocol::session::LiveMessage;
+use tokio::sync::watch;
 
 use super::control::{Control, ControlError, empty, successful, within};
+use super::driver::View;
 use super::{Result, SessionError, Sessions};
 
 /// How long git may take before it answers. Above the daemon's own limit for short work.
 const FIRST_WITHIN: Duration = Duration::from_secs(50);
 /// How long it may be silent in the middle.
 const SILENCE: Duration = Duration::from_secs(120);
+/// How long the stream of changes may be silent: four keep-alives.
+const WATCH_SILENCE: Duration = Duration::from_secs(60);
+/// The shortest time between two words that a tree changed.
+const TICK_EVERY: Duration = Duration::from_millis(200);
+/// How long until a tree is watched again when that ended.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// The largest diff of one file: its lines as JSON, every byte escaped.
 const MAX_DIFF_ANSWER: usize = 48 * 1024 * 1024;
 /// The media types that contents may have; everything else is bytes.
@@ -283,6 +292,65 @@ fn content(response: Response<Incoming>) -> Content {
     Content {
         kind,
         bytes: bytes.boxed(),
+    }
+}
+
+/// A session's messages, with a word whenever its working tree may look different. The tree is
+/// watched as long as somebody reads.
+pub(super) fn beside(
+    mut messages: BoxStream<'static, LiveMessage>,
+    view: watch::Receiver<View>,
+) -> BoxStream<'static, LiveMessage> {
+    async_stream::stream! {
+        let mut ticks = Box::pin(ticks(view));
+        let mut caught_up = false;
+        let mut changed = false;
+        loop {
+            tokio::select! {
+                message = messages.next() => {
+                    let Some(message) = message else { return };
+                    caught_up |= matches!(message, LiveMessage::CaughtUp { .. });
+                    yield message;
+                }
+                Some(()) = ticks.next() => changed = true,
+            }
+            if caught_up && std::mem::take(&mut changed) {
+                yield LiveMessage::Changes;
+            }
+        }
+    }
+    .boxed()
+}
+
+/// One for each time that the tree may look different, for as long as the session has a task.
+fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = ()> + Send {
+    async_stream::stream! {
+        loop {
+            let control = match view.wait_for(|view| view.control.is_some()).await {
+                Ok(view) => view.control.clone(),
+                Err(_) => return,
+            };
+            let Some(control) = control else { continue };
+            match open(&control, &at("/git/watch", None).finish()).await {
+                Ok(response) => {
+                    let mut lines = response.into_body().into_data_stream();
+                    while let Ok(Ok(Some(bytes))) = tokio::time::timeout(WATCH_SILENCE, lines.try_next()).await {
+                        // How it is watched is the daemon's affair, and what changed is asked for.
+                        if bytes.iter().any(|byte| *byte != b'\n') {
+                            yield ();
+                            // A sandbox that tells more often than a person sees is not heard.
+                            tokio::time::sleep(TICK_EVERY).await;
+                        }
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the working tree is not watched"),
+            }
+            // Another connection, or the same one a little later.
+            tokio::select! {
+                changed = view.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(WATCH_AGAIN) => {}
+            }
+        }
     }
 }
 

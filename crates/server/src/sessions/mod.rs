@@ -6,6 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`changes`] | what changed in the working tree |
+//! | `comments` | comments on it |
 //! | `create` | checks a new session and writes it |
 //! | `driver` | the task that owns a session |
 //! | `link` | the sandbox's connections, and the reader of its journal |
@@ -21,6 +22,7 @@
 //! the daemon directly: their bytes never wait behind a session's changes.
 
 pub mod changes;
+mod comments;
 mod control;
 mod create;
 mod driver;
@@ -327,6 +329,7 @@ impl Sessions {
         let handle = self.handle(row).await?;
         let updates = handle.updates.subscribe();
         let messages = live::of_session(self.shared.needs.store.clone(), id, after, updates);
+        let messages = changes::beside(messages, handle.view.clone());
         Ok(ports::beside(messages, self.shared.ports.watch(id, handle.view)))
     }
 
@@ -376,7 +379,8 @@ impl Sessions {
         let key = key(ctx, &format!("message.send {id}"), idempotency_key, &new);
         create::check_name("model-invalid", "/model", new.model.as_deref())?;
         create::check_name("effort-invalid", "/effort", new.effort.as_deref())?;
-        let message = queue::compose(new.text, new.delivery, new.model, new.effort, jiff::Timestamp::now());
+        let mut message = queue::compose(new.text, new.delivery, new.model, new.effort, jiff::Timestamp::now());
+        self.with_comments(id, &mut message, new.comments, key.as_ref()).await?;
         self.command(row, |reply| Command::Send { message, key, reply }).await
     }
 

@@ -340,6 +340,7 @@ impl Bench {
             delivery,
             model: None,
             effort: None,
+            comments: Vec::new(),
         };
         self.sessions.send(&self.ctx, id, new, None).await.unwrap();
     }
