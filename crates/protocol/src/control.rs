@@ -12,6 +12,7 @@
 //! | `POST /agent/approvals/{id}` | [`Answer`] → 204, 404 unknown, 409 answered already | answers an approval |
 //! | `GET /terminals` | → [`TerminalInfo`] list | |
 //! | `POST /terminals` | [`OpenTerminal`] → [`TerminalInfo`] | starts a shell on a PTY; the same id again answers the same terminal |
+//! | `POST /tui` | [`OpenTui`] → [`TerminalInfo`] | starts the runtime's own interface on a PTY; the one of this conversation that runs is answered instead |
 //! | `POST /terminals/{id}/attach?offset=N` | frames ⇄ frames, full duplex | output from byte N (or from where the ring begins; the answer's `mistle-offset` header says from where), then live. Input frames: data, resize. Output frames: data, exit, and [`TerminalSkipped`] as control for a viewer that was overtaken |
 //! | `DELETE /terminals/{id}` | → 204 | ends it |
 //! | `POST /exec` | first frame [`Exec`] as [`Kind::Control`](crate::frame::Kind::Control), then stdin ⇄ frames | runs one command |
@@ -155,6 +156,36 @@ pub struct TerminalInfo {
     pub offset: u64,
     /// Set when its program has ended.
     pub exit_code: Option<i32>,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: TerminalKind,
+    /// The conversation that a terminal of kind `tui` shows.
+    #[serde(default)]
+    pub conversation_id: Option<ConversationId>,
+}
+
+/// What a terminal is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TerminalKind {
+    /// A person's shell.
+    #[default]
+    Shell,
+    /// The runtime's own interface.
+    Tui,
+}
+
+/// The runtime's own interface to open, on the live thread of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenTui {
+    /// Chosen by the caller. The one that runs already is answered whatever its id.
+    pub id: TerminalId,
+    /// Columns, 1 to 1,000.
+    pub cols: u16,
+    /// Rows, 1 to 1,000.
+    pub rows: u16,
+    /// The conversation.
+    pub conversation_id: ConversationId,
 }
 
 /// A terminal's size, in an input frame of kind control.

@@ -19,6 +19,7 @@ use crate::link;
 use crate::ports::{self, Ports};
 use crate::relay;
 use crate::terminals::Terminals;
+use crate::tui;
 
 /// How long the agent has to interrupt its turn, end its runtime and flush its journal. Less than
 /// PID 1 waits for the daemon, together with [`TERMINALS_GRACE`].
@@ -74,6 +75,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         commands,
         stop: stop.clone(),
     })
+    .merge(tui::routes(agent.clone(), terminals.clone()))
     .merge(git::routes(agent.git(), surroundings))
     .merge(ports::routes(Arc::new(Ports::new(proxy_port))));
     let control = tokio::spawn(link::serve_control(options.link_dir, router, links.clone()));

@@ -21,6 +21,7 @@
 //! | [`problem`] | how it says no |
 //! | [`relay`] | HTTP proxy on loopback, over the egress connection |
 //! | [`terminals`] | PTYs with a ring of output each |
+//! | [`tui`] | the runtime's own interface in a terminal |
 //! | [`exec`] | single commands |
 //! | [`environment`] | the environment of everything that is started |
 //!
@@ -41,3 +42,4 @@ pub mod ports;
 pub mod problem;
 pub mod relay;
 pub mod terminals;
+pub mod tui;

@@ -19,7 +19,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use http::StatusCode;
-use mistle_protocol::control::{Exit, OpenTerminal, TerminalInfo, TerminalSize, TerminalSkipped};
+use mistle_protocol::agent::ConversationId;
+use mistle_protocol::control::{
+    Exit, OpenTerminal, OpenTui, TerminalInfo, TerminalKind, TerminalSize, TerminalSkipped,
+};
 use mistle_protocol::frame::{Decoder, Frame, Kind};
 use mistle_protocol::id::TerminalId;
 use nix::sys::signal::{Signal, killpg};
@@ -33,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
+use crate::agent::runtime::Interface;
 use crate::environment::{Account, Surroundings};
 use crate::exec::exit_code;
 use crate::problem::Refusal;
@@ -69,6 +73,8 @@ pub struct Terminals {
 #[derive(Debug)]
 struct Terminal {
     id: TerminalId,
+    /// The conversation that it shows, when it is the runtime's own interface.
+    shows: Option<ConversationId>,
     state: Mutex<State>,
     /// Sent whenever there is more output, and at the end.
     grown: watch::Sender<()>,
@@ -141,7 +147,40 @@ impl Terminals {
         };
         let cwd = self.surroundings.directory(request.cwd.as_deref())?;
         make_room(&mut terminals)?;
-        let terminal = start(request.id, &argv, &cwd, &self.surroundings.environment(), size)?;
+        let launch = Launch {
+            argv,
+            cwd,
+            environment: self.surroundings.environment(),
+            shows: None,
+        };
+        let terminal = start(request.id, launch, size)?;
+        let info = terminal.info();
+        terminals.insert(request.id, terminal);
+        Ok(info)
+    }
+
+    /// The terminal with the runtime's own interface on a conversation, if one runs.
+    pub(crate) fn showing(&self, conversation: &str) -> Option<TerminalInfo> {
+        showing(&lock(&self.terminals), conversation)
+    }
+
+    /// Starts the runtime's own interface, or answers the one that runs on this conversation. Ended
+    /// ones on it make place.
+    pub(crate) fn show(&self, request: &OpenTui, interface: Interface) -> Result<TerminalInfo, Refusal> {
+        let mut terminals = lock(&self.terminals);
+        if let Some(running) = showing(&terminals, &request.conversation_id) {
+            return Ok(running);
+        }
+        terminals.retain(|_, terminal| terminal.shows.as_ref() != Some(&request.conversation_id));
+        let size = checked_size(request.cols, request.rows)?;
+        let launch = Launch {
+            argv: checked_argv(&interface.argv)?,
+            cwd: self.surroundings.directory(Some(&interface.cwd))?,
+            environment: interface.environment,
+            shows: Some(request.conversation_id.clone()),
+        };
+        make_room(&mut terminals)?;
+        let terminal = start(request.id, launch, size)?;
         let info = terminal.info();
         terminals.insert(request.id, terminal);
         Ok(info)
@@ -287,13 +326,29 @@ fn make_room(terminals: &mut BTreeMap<TerminalId, Arc<Terminal>>) -> Result<(), 
     Ok(())
 }
 
-fn start(
-    id: TerminalId,
-    argv: &[String],
-    cwd: &Path,
-    environment: &BTreeMap<String, String>,
-    size: TerminalSize,
-) -> Result<Arc<Terminal>, Refusal> {
+fn showing(terminals: &BTreeMap<TerminalId, Arc<Terminal>>, conversation: &str) -> Option<TerminalInfo> {
+    terminals
+        .values()
+        .filter(|terminal| terminal.shows.as_deref() == Some(conversation))
+        .map(|terminal| terminal.info())
+        .find(|info| info.exit_code.is_none())
+}
+
+/// What runs in a terminal.
+struct Launch {
+    argv: Vec<String>,
+    cwd: PathBuf,
+    environment: BTreeMap<String, String>,
+    shows: Option<ConversationId>,
+}
+
+fn start(id: TerminalId, launch: Launch, size: TerminalSize) -> Result<Arc<Terminal>, Refusal> {
+    let Launch {
+        argv,
+        cwd,
+        environment,
+        shows,
+    } = launch;
     let unavailable = |what: &str, error: &dyn std::fmt::Display| {
         Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -308,9 +363,9 @@ fn start(
     let program = argv[0].clone();
     let child = pty_process::Command::new(&program)
         .args(&argv[1..])
-        .current_dir(cwd)
+        .current_dir(&cwd)
         .env_clear()
-        .envs(environment)
+        .envs(&environment)
         .env("SHELL", login_shell(&Account::current()))
         .env("TERM", "xterm-256color")
         .env("COLORTERM", "truecolor")
@@ -331,6 +386,7 @@ fn start(
     let title = title::sanitize(&Path::new(&program).file_name().unwrap_or_default().to_string_lossy());
     let terminal = Arc::new(Terminal {
         id,
+        shows,
         state: Mutex::new(State {
             output: Output::default(),
             scanner: TitleScanner::default(),
@@ -377,6 +433,8 @@ impl Terminal {
             rows: state.size.rows,
             offset: state.output.end(),
             exit_code: state.exit,
+            kind: self.shows.as_ref().map_or(TerminalKind::Shell, |_| TerminalKind::Tui),
+            conversation_id: self.shows.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use mistle_protocol::agent::Decision;
 use mistle_protocol::api::{NewMessage, NewSession, Page, Ticket, TicketPurpose};
 use mistle_protocol::control::Answer;
-use mistle_protocol::id::SessionId;
+use mistle_protocol::id::{SessionId, TerminalId};
 use mistle_protocol::problem::Problem;
 use mistle_protocol::profile::Repository;
 use mistle_protocol::session::{Delivery, QueuedMessage, Session, SessionEvent};
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::live::Live;
+use crate::terminal::Terminal;
 
 /// A client with a bearer token.
 #[derive(Clone)]
@@ -161,6 +162,21 @@ impl Api {
             }
             events.extend(page.data);
         }
+    }
+
+    /// Attaches to a terminal from its beginning.
+    pub async fn attach(&self, id: SessionId, terminal: TerminalId) -> Result<Terminal> {
+        let purpose = TicketPurpose::Terminal {
+            session_id: id,
+            terminal_id: terminal,
+        };
+        let ticket: Ticket = self.post("/tickets", &purpose).await?;
+        let socket = self.url.replacen("http", "ws", 1);
+        let address = format!(
+            "{socket}/api/v1/sessions/{id}/terminals/{terminal}/io?ticket={}",
+            ticket.ticket
+        );
+        Terminal::connect(&address, &self.url).await
     }
 
     /// The session's live stream after a sequence number.

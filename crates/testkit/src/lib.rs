@@ -14,8 +14,10 @@ mod api;
 mod live;
 mod repository;
 mod server;
+mod terminal;
 
 pub use api::{Api, Refused};
 pub use live::Live;
 pub use repository::repository;
+pub use terminal::Terminal;
 pub use server::{Setup, TestServer, built, workspace};

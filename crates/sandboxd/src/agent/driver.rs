@@ -31,7 +31,7 @@ use super::codex::Codex;
 use super::journal::Journal;
 use super::ledger::{ApprovalState, Ledger};
 use super::repositories;
-use super::runtime::{CallError, Lacking, Ready, Runtime, Sent, Start, StartError};
+use super::runtime::{CallError, Interface, Lacking, Ready, Runtime, Sent, Start, StartError};
 use super::steering::Steering;
 
 /// First and longest wait before a runtime that ended is started again.
@@ -51,7 +51,11 @@ pub(crate) enum Command {
     Deliver(Deliver, oneshot::Sender<Delivered>),
     Interrupt(Option<ConversationId>, oneshot::Sender<()>),
     Answer(String, Answer, oneshot::Sender<Answered>),
+    Interface(ConversationId, oneshot::Sender<Shown>),
 }
+
+/// The runtime's own interface, or why it can't be had, for a person.
+pub(crate) type Shown = Result<Interface, String>;
 
 /// What became of an answer to an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,6 +275,9 @@ impl Driver {
             Command::Interrupt(_, reply) => {
                 let _ = reply.send(());
             }
+            Command::Interface(_, reply) => {
+                let _ = reply.send(Err("The agent is not ready yet. Try again in a moment.".to_owned()));
+            }
             Command::Answer(id, _, reply) => {
                 let known = self.journal.ledger(|ledger| ledger.approval(&id));
                 let _ = reply.send(if known == ApprovalState::Unknown {
@@ -439,6 +446,15 @@ impl Driver {
                     runtime.interrupt(&id, &turn).await?;
                 }
                 let _ = reply.send(());
+                Ok(())
+            }
+            Command::Interface(conversation, reply) => {
+                let shown = if self.has(plan, runtime, &conversation).await? {
+                    Ok(runtime.interface(plan, &conversation))
+                } else {
+                    Err("The agent does not have this conversation any more.".to_owned())
+                };
+                let _ = reply.send(shown);
                 Ok(())
             }
             Command::Answer(id, answer, reply) => {

@@ -23,7 +23,7 @@ mod files;
 mod journal;
 mod ledger;
 mod repositories;
-mod runtime;
+pub(crate) mod runtime;
 mod steering;
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::api::routes;
 use self::coalesce::Coalescer;
-use self::driver::{Answered, Command, Driver, Planned};
+use self::driver::{Answered, Command, Driver, Planned, Shown};
 use self::journal::{Journal, Limits};
 use self::steering::Steering;
 use crate::git::Repositories;
@@ -205,6 +205,16 @@ impl Agent {
         {
             // Without an answer the runtime is gone, and its turn with it.
             let _ = done.await;
+        }
+    }
+
+    /// The runtime's own interface for a conversation, or why it can't be had.
+    pub(crate) async fn interface(&self, conversation: ConversationId) -> Shown {
+        let (reply, shown) = oneshot::channel();
+        let ended = || Err("The agent ended. It is started again; try then.".to_owned());
+        match self.commands.send(Command::Interface(conversation, reply)).await {
+            Ok(()) => shown.await.unwrap_or_else(|_| ended()),
+            Err(_) => ended(),
         }
     }
 

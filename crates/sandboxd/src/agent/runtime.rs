@@ -75,6 +75,17 @@ pub(crate) struct Resumed {
     pub(crate) running: Option<TurnId>,
 }
 
+/// How a runtime's own terminal interface is started.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Interface {
+    /// Program and arguments.
+    pub(crate) argv: Vec<String>,
+    /// Its whole environment, but for what a terminal adds.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Its working directory.
+    pub(crate) cwd: String,
+}
+
 /// What became of a message.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Sent {
@@ -128,6 +139,9 @@ pub(crate) trait Runtime: Sized + Send {
         decision: Decision,
         message: Option<&str>,
     ) -> impl Future<Output = Result<bool, CallError>> + Send;
+
+    /// The program that shows a conversation, which this process has, in a terminal.
+    fn interface(&self, plan: &Plan, conversation: &ConversationId) -> Interface;
 
     /// What happened next. None when the process is gone. Safe to drop and call again.
     fn next(&mut self) -> impl Future<Output = Option<Vec<AgentEvent>>> + Send;

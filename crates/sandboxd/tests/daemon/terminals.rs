@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use mistle_protocol::control::{Exit, Health, OpenTerminal, TerminalInfo};
+use mistle_protocol::control::{Exit, Health, OpenTerminal, TerminalInfo, TerminalKind};
 use mistle_protocol::frame::Kind;
 use mistle_protocol::id::TerminalId;
 
@@ -24,7 +24,9 @@ async fn a_shell_is_typed_into_and_ends_with_its_code() {
             cols: 80,
             rows: 24,
             offset: 0,
-            exit_code: None
+            exit_code: None,
+            kind: TerminalKind::Shell,
+            conversation_id: None,
         }
     );
 

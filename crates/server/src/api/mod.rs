@@ -25,6 +25,7 @@ mod socket;
 mod terminals;
 mod tickets;
 mod tokens;
+mod tui;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -111,6 +112,7 @@ fn authenticated() -> OpenApiRouter<App> {
         .routes(routes!(conversations::list))
         .routes(routes!(terminals::list, terminals::open))
         .routes(routes!(terminals::close))
+        .routes(routes!(tui::open))
         .routes(routes!(egress::list))
         .routes(routes!(changes::list))
         .routes(routes!(changes::diff))

@@ -14,7 +14,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use hyper::body::{Frame as BodyFrame, Incoming};
 use hyper::client::conn::http2::SendRequest;
-use mistle_protocol::control::{Ack, Answer, Deliver, Delivered, Exec, Health, Interrupt, OpenTerminal, TerminalInfo};
+use mistle_protocol::control::{
+    Ack, Answer, Deliver, Delivered, Exec, Health, Interrupt, OpenTerminal, OpenTui, TerminalInfo,
+};
 use mistle_protocol::frame::{Decoder, Frame, Kind, MAX_PAYLOAD};
 use mistle_protocol::id::TerminalId;
 use mistle_protocol::plan::Plan;
@@ -144,6 +146,11 @@ impl Control {
 
     pub(super) async fn open_terminal(&self, open: &OpenTerminal) -> Result<TerminalInfo, ControlError> {
         self.ask(Method::POST, "/terminals", Some(open), ANSWER_WITHIN).await
+    }
+
+    /// May take as long as the runtime takes to continue a conversation.
+    pub(super) async fn open_tui(&self, open: &OpenTui) -> Result<TerminalInfo, ControlError> {
+        self.ask(Method::POST, "/tui", Some(open), DELIVER_WITHIN).await
     }
 
     pub(super) async fn close_terminal(&self, id: TerminalId) -> Result<(), ControlError> {

@@ -16,6 +16,7 @@
 //! | `plan` | what a sandbox is asked to be |
 //! | `egress` | its way out |
 //! | [`ports`] | what listens in it, and connections to that |
+//! | `tui` | the runtime's own interface in a terminal |
 //! | `trouble` | what is wrong, in words |
 //!
 //! A session at rest has no task until someone asks something of it. Terminals and commands go to
@@ -35,6 +36,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod tui;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +47,7 @@ use futures::stream::BoxStream;
 use mistle_model::authorization::{self, Action, Denied, Ownership};
 use mistle_model::queue::{self, Queue};
 use mistle_model::{OpContext, session as machine};
-use mistle_protocol::agent::{AgentEvent, Approval, Conversation};
+use mistle_protocol::agent::{AgentEvent, Approval, Conversation, ConversationId};
 use mistle_protocol::api::{MessagePatch, NewMessage, NewSession, NewTerminal, Page, SessionPatch};
 use mistle_protocol::control::{Answer, Exec, Interrupt, OpenTerminal, TerminalInfo};
 use mistle_protocol::egress::EgressRecord;
@@ -347,6 +349,20 @@ impl Sessions {
     /// The session's conversations, oldest first.
     pub async fn conversations(&self, ctx: &OpContext, id: SessionId) -> Result<Vec<Conversation>> {
         self.row(ctx, id, Action::ReadSession).await?;
+        self.started_conversations(id).await
+    }
+
+    /// The conversation, when it is one of the session's.
+    async fn known_conversation(&self, id: SessionId, wanted: ConversationId) -> Result<ConversationId> {
+        let known = self.started_conversations(id).await?;
+        if known.iter().any(|conversation| conversation.id == wanted) {
+            Ok(wanted)
+        } else {
+            Err(SessionError::NotFound { what: "conversation" })
+        }
+    }
+
+    async fn started_conversations(&self, id: SessionId) -> Result<Vec<Conversation>> {
         let store = &self.shared.needs.store;
         let events = store
             .events_of_type(id, "conversation.started", MAX_CONVERSATIONS)
@@ -448,16 +464,7 @@ impl Sessions {
 
     /// Opens a terminal with a login shell.
     pub async fn open_terminal(&self, ctx: &OpContext, id: SessionId, new: NewTerminal) -> Result<TerminalInfo> {
-        for (pointer, size) in [("/cols", new.cols), ("/rows", new.rows)] {
-            if !(1..=MAX_TERMINAL).contains(&size) {
-                let message = format!("A terminal has 1 to {MAX_TERMINAL} columns and rows.");
-                return Err(SessionError::Invalid {
-                    kind: "terminal-size",
-                    pointer,
-                    message,
-                });
-            }
-        }
+        check_size(new.cols, new.rows)?;
         let (_, control) = self.control(ctx, id).await?;
         let open = OpenTerminal {
             id: TerminalId::new(),
@@ -616,6 +623,20 @@ impl std::fmt::Debug for Sessions {
             .field("tasks", &self.shared.tasks.len())
             .finish_non_exhaustive()
     }
+}
+
+fn check_size(cols: u16, rows: u16) -> Result<()> {
+    for (pointer, size) in [("/cols", cols), ("/rows", rows)] {
+        if !(1..=MAX_TERMINAL).contains(&size) {
+            let message = format!("A terminal has 1 to {MAX_TERMINAL} columns and rows.");
+            return Err(SessionError::Invalid {
+                kind: "terminal-size",
+                pointer,
+                message,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn of_terminal(error: ControlError) -> SessionError {

@@ -231,7 +231,7 @@ fn rules(policy: ApprovalPolicy) -> String {
 }
 
 /// A string of TOML, and of the rules' language: JSON's escapes are among theirs.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

@@ -11,6 +11,7 @@
 //! | [`translate`] | notifications → events, pure |
 //! | [`failure`] | error codes → texts for a person |
 //! | [`shell`] | commands as a person would type them |
+//! | [`tui`] | Codex' own interface on the same thread |
 //! | [`config`] | configuration, rules, instructions; what the approval policies truly do |
 //!
 //! A message carries its [`MessageId`](mistle_protocol::id::MessageId) as `clientUserMessageId`.
@@ -26,6 +27,7 @@ mod failure;
 mod process;
 mod shell;
 mod translate;
+mod tui;
 mod wire;
 
 use std::collections::VecDeque;
@@ -43,7 +45,7 @@ use self::connection::{Connection, Incoming};
 use self::process::Process;
 use self::translate::Translator;
 use super::repositories;
-use super::runtime::{CallError, Lacking, Ready, Resumed, Runtime, Sent, Start, StartError};
+use super::runtime::{CallError, Interface, Lacking, Ready, Resumed, Runtime, Sent, Start, StartError};
 
 /// Turns in one page of history.
 const PAGE: u32 = 20;
@@ -62,6 +64,8 @@ pub(super) struct Codex {
     to_refuse: VecDeque<(Value, String)>,
     /// Ready before the connection says more.
     events: VecDeque<AgentEvent>,
+    /// What its own interface is started with.
+    tui: tui::Tui,
 }
 
 impl Runtime for Codex {
@@ -90,7 +94,7 @@ impl Runtime for Codex {
             None => Process::spawn(program, home, &plan.cwd, environment, fingerprint).await?,
         };
         match greet(stream).await {
-            Ok((connection, mut ready)) => {
+            Ok((connection, mut ready, upgrades)) => {
                 if found {
                     // It was said when the process was started.
                     ready.notices.clear();
@@ -101,6 +105,11 @@ impl Runtime for Codex {
                     translator: Translator::default(),
                     to_refuse: VecDeque::new(),
                     events: VecDeque::new(),
+                    tui: tui::Tui {
+                        home: home.to_owned(),
+                        environment: environment.clone(),
+                        upgrades,
+                    },
                 };
                 Ok((codex, ready))
             }
@@ -220,6 +229,10 @@ impl Runtime for Codex {
         Ok(true)
     }
 
+    fn interface(&self, plan: &Plan, conversation: &ConversationId) -> Interface {
+        self.tui.interface(plan, conversation)
+    }
+
     async fn next(&mut self) -> Option<Vec<AgentEvent>> {
         loop {
             if !self.events.is_empty() {
@@ -319,7 +332,7 @@ fn input(text: &str) -> Value {
     json!([{ "type": "text", "text": text, "text_elements": [] }])
 }
 
-async fn greet(stream: tokio::net::UnixStream) -> Result<(Connection, Ready), CallError> {
+async fn greet(stream: tokio::net::UnixStream) -> Result<(Connection, Ready, tui::Upgrades), CallError> {
     let mut connection = Connection::upgrade(stream).await?;
     let params = json!({
         "clientInfo": { "name": "mistle", "title": "Mistle", "version": env!("CARGO_PKG_VERSION") },
@@ -327,7 +340,7 @@ async fn greet(stream: tokio::net::UnixStream) -> Result<(Connection, Ready), Ca
     });
     let initialized: wire::Initialized = connection.call("initialize", params).await?;
     connection.notify("initialized").await?;
-    let models = models(&mut connection).await?;
+    let (models, upgrades) = models(&mut connection).await?;
     let notices = connection
         .take_backlog()
         .iter()
@@ -340,6 +353,7 @@ async fn greet(stream: tokio::net::UnixStream) -> Result<(Connection, Ready), Ca
             models,
             notices,
         },
+        upgrades,
     ))
 }
 
@@ -354,11 +368,17 @@ fn version(user_agent: &str) -> String {
         .to_owned()
 }
 
-async fn models(connection: &mut Connection) -> Result<Vec<ModelOption>, CallError> {
-    let mut models = Vec::new();
+/// The models on offer, and which ones Codex would rather have used.
+async fn models(connection: &mut Connection) -> Result<(Vec<ModelOption>, tui::Upgrades), CallError> {
+    let (mut models, mut upgrades) = (Vec::new(), tui::Upgrades::new());
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_MODEL_PAGES {
         let page: wire::ModelsPage = connection.call("model/list", json!({ "cursor": cursor })).await?;
+        upgrades.extend(
+            page.data
+                .iter()
+                .filter_map(|model| Some((model.id.clone(), model.upgrade.clone()?))),
+        );
         models.extend(
             page.data
                 .into_iter()
@@ -370,7 +390,7 @@ async fn models(connection: &mut Connection) -> Result<Vec<ModelOption>, CallErr
             break;
         }
     }
-    Ok(models)
+    Ok((models, upgrades))
 }
 
 /// Codex says at each start which of the repository's configuration it does not read.

@@ -64,6 +64,21 @@ fn socket(home: &Path) -> PathBuf {
     home.join("app-server.sock")
 }
 
+/// The socket's address, as Codex takes it for its server and its clients.
+pub(super) fn endpoint(home: &Path) -> String {
+    format!("unix://{}", socket(home).display())
+}
+
+/// What Codex adds to the environment.
+pub(super) fn environment(home: &Path, base: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let own = [
+        ("CODEX_HOME", home.to_string_lossy().into_owned()),
+        (super::config::KEY_VARIABLE, super::config::KEY_PLACEHOLDER.to_owned()),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    base.clone().into_iter().chain(own).collect()
+}
+
 fn name_file(home: &Path) -> PathBuf {
     home.join("app-server.json")
 }
@@ -124,14 +139,11 @@ impl Process {
             .map_err(|error| fail(format!("Codex' log can't be shared: {error}."), true))?;
         let mut command = Command::new(program);
         command
-            .args(["app-server", "--listen"])
-            .arg(format!("unix://{}", socket.display()))
+            .args(["app-server", "--listen", &endpoint(home)])
             .current_dir(cwd)
             .env_clear()
-            .envs(environment)
-            .env("CODEX_HOME", home)
+            .envs(self::environment(home, environment))
             .env(MARK, home)
-            .env(super::config::KEY_VARIABLE, super::config::KEY_PLACEHOLDER)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(log_too)

@@ -108,6 +108,8 @@ pub(super) struct Model {
     pub(super) description: String,
     #[serde(default)]
     pub(super) hidden: bool,
+    /// The model that Codex would rather have used.
+    pub(super) upgrade: Option<String>,
     #[serde(default)]
     pub(super) supported_reasoning_efforts: Vec<Effort>,
     pub(super) default_reasoning_effort: Option<String>,

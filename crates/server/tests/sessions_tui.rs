@@ -1,0 +1,187 @@
+//! The runtime's own interface: the real Codex in a terminal of a real sandbox, on the thread that
+//! the chat is on.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use mistle_protocol::agent::{AgentEvent, Approval, Decision, ItemBody, TurnOutcome};
+use mistle_protocol::api::NewTui;
+use mistle_protocol::control::{TerminalInfo, TerminalKind};
+use mistle_protocol::id::SessionId;
+use mistle_protocol::session::{Activity, Delivery, EventBody, LiveMessage, SessionState};
+use mistle_testkit::{Api, Live, Refused, Setup, TestServer};
+use reqwest::Method;
+
+fn agent(message: &LiveMessage) -> Option<&AgentEvent> {
+    match message {
+        LiveMessage::Event { event } => match &event.event {
+            EventBody::Agent(event) => Some(event),
+            EventBody::Server(_) => None,
+        },
+        _ => None,
+    }
+}
+
+async fn turn_end(live: &mut Live) -> Result<TurnOutcome> {
+    live.until(|message| match agent(message)? {
+        AgentEvent::TurnCompleted { outcome, .. } => Some(outcome.clone()),
+        _ => None,
+    })
+    .await
+}
+
+async fn approval(live: &mut Live) -> Result<Approval> {
+    live.until(|message| match agent(message)? {
+        AgentEvent::ApprovalRequested { approval } => Some(approval.clone()),
+        _ => None,
+    })
+    .await
+}
+
+async fn open(api: &Api, id: SessionId) -> Result<TerminalInfo> {
+    let new = NewTui {
+        cols: 110,
+        rows: 40,
+        conversation_id: None,
+    };
+    api.post(&format!("/sessions/{id}/tui"), &new).await
+}
+
+/// What was said, by whom; a message with an id of ours came through the queue.
+async fn said(api: &Api, id: SessionId) -> Result<Vec<String>> {
+    let events = api.events(id).await?.into_iter();
+    let line = |event| match event {
+        EventBody::Agent(AgentEvent::ItemCompleted { item }) => match item.body {
+            ItemBody::UserMessage { text, message_id } => {
+                Some(format!("{}: {text}", message_id.map_or("typed", |_| "queued")))
+            }
+            ItemBody::AgentMessage { text } => Some(format!("agent: {text}")),
+            _ => None,
+        },
+        _ => None,
+    };
+    Ok(events.filter_map(|event| line(event.event)).collect())
+}
+
+#[tokio::test]
+async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
+    let server = TestServer::start(Setup::policy("ask_every_time")).await?;
+    let api = &server.api;
+    let session = api.new_session("", "say: from the chat").await?;
+    let mut live = api.live(session.id, 0).await?;
+    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+
+    // What was said is there, and nothing stands before it.
+    let info = open(api, session.id).await?;
+    assert_eq!(info.kind, TerminalKind::Tui);
+    assert_eq!(info.conversation_id, api.session(session.id).await?.conversation_id);
+    let mut tui = api.attach(session.id, info.id).await?;
+    tui.until("› Ask Codex to do anything").await?;
+    tui.until("• from the chat").await?;
+
+    // Typed here, it is a turn of the record.
+    tui.type_in("say: from the terminal").await?;
+    tui.until("say: from the terminal").await?;
+    tui.type_in("\r").await?;
+    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    // Sent there, it shows here.
+    api.send(session.id, "say: and back", Delivery::Steer).await?;
+    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    tui.until("• and back").await?;
+    assert_eq!(
+        said(api, session.id).await?,
+        [
+            "queued: say: from the chat",
+            "agent: from the chat",
+            "typed: say: from the terminal",
+            "agent: from the terminal",
+            "queued: say: and back",
+            "agent: and back",
+        ]
+    );
+
+    // A question that waits is answered in either place.
+    api.send(session.id, "run: echo one", Delivery::Steer).await?;
+    approval(&mut live).await?;
+    tui.until("Would you like to run the following command?").await?;
+    tui.type_in("y").await?;
+    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    tui.type_in("run: echo two").await?;
+    tui.until("run: echo two").await?;
+    tui.type_in("\r").await?;
+    let asked = approval(&mut live).await?;
+    tui.until("Would you like to run the following command?").await?;
+    api.answer(session.id, &asked.id, Decision::Accept, None).await?;
+    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(api.session(session.id).await?.activity, Activity::Idle);
+
+    // There is one of them, it is told from the shells, and the end of the page does not end it.
+    drop(tui);
+    assert_eq!(open(api, session.id).await?.id, info.id);
+    let listed: Vec<TerminalInfo> = api.get(&format!("/sessions/{}/terminals", session.id)).await?;
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].kind, listed[0].id), (TerminalKind::Tui, info.id));
+
+    // Leaving it interrupts nothing: the turn waits for its answer and ends well.
+    api.send(session.id, "run: echo three", Delivery::Steer).await?;
+    let asked = approval(&mut live).await?;
+    api.request::<()>(
+        Method::DELETE,
+        &format!("/sessions/{}/terminals/{}", session.id, info.id),
+        None::<&()>,
+    )
+    .await?;
+    api.answer(session.id, &asked.id, Decision::Accept, None).await?;
+    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+
+    // Opened while a question waits, it shows the question.
+    api.send(session.id, "run: echo four", Delivery::Steer).await?;
+    approval(&mut live).await?;
+    let again = open(api, session.id).await?;
+    assert_ne!(again.id, info.id);
+    let mut tui = api.attach(session.id, again.id).await?;
+    tui.until("Would you like to run the following command?").await?;
+    // Codex overlooks keys in the first moment of a question, lest one answers what one has not read.
+    let insist = async {
+        loop {
+            tui.type_in("y").await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let outcome: Result<TurnOutcome> = tokio::select! {
+        outcome = turn_end(&mut live) => outcome,
+        failed = insist => failed,
+    };
+    assert_eq!(outcome?, TurnOutcome::Completed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_says_why_it_can_not_be_opened() -> Result<()> {
+    let server = TestServer::start(Setup::policy("autonomous")).await?;
+    let api = &server.api;
+    let session = api.new_session("", "say: hello").await?;
+    let mut live = api.live(session.id, 0).await?;
+    turn_end(&mut live).await?;
+    let kind = async |new: &serde_json::Value| -> Result<(u16, String)> {
+        let answer = api
+            .post::<TerminalInfo>(&format!("/sessions/{}/tui", session.id), new)
+            .await;
+        let error = answer.expect_err("a refusal");
+        let Refused(problem) = error.downcast_ref().expect("a problem");
+        Ok((problem.status, problem.kind.clone()))
+    };
+    let new = serde_json::json!({ "cols": 0, "rows": 24 });
+    assert_eq!(kind(&new).await?, (422, "terminal-size".to_owned()));
+    let new = serde_json::json!({ "cols": 80, "rows": 24, "conversation_id": "another" });
+    assert_eq!(kind(&new).await?, (404, "not-found".to_owned()));
+    api.act(session.id, "stop").await?;
+    live.until(|message| match message {
+        LiveMessage::Session { session } if session.state == SessionState::Stopped => Some(()),
+        _ => None,
+    })
+    .await?;
+    let new = serde_json::json!({ "cols": 80, "rows": 24 });
+    assert_eq!(kind(&new).await?, (409, "session-stopped".to_owned()));
+    Ok(())
+}
