@@ -712,6 +712,11 @@ export interface components {
             /** @enum {string} */
             type: "changes";
         } | {
+            /** @description Every port, the lowest first. */
+            ports: components["schemas"]["Port"][];
+            /** @enum {string} */
+            type: "ports";
+        } | {
             /** @enum {string} */
             type: "lagged";
         };
@@ -792,6 +797,20 @@ export interface components {
         NewToken: {
             /** @description What it is for, 1 to 100 characters. */
             name: string;
+        };
+        /** @description The runtime's own interface to open in a terminal. */
+        NewTui: {
+            /**
+             * Format: int32
+             * @description Columns, 1 to 1,000.
+             */
+            cols: number;
+            /**
+             * Format: int32
+             * @description Rows, 1 to 1,000.
+             */
+            rows: number;
+            conversation_id?: components["schemas"]["String"] | null;
         };
         /**
          * @description How bad a notice is.
@@ -970,6 +989,36 @@ export interface components {
          * @enum {string}
          */
         PlanStepStatus: "pending" | "in_progress" | "completed";
+        /** @description A TCP port that a program in the sandbox listens on. */
+        Port: {
+            /**
+             * Format: int32
+             * @description Its number, 1 to 65,535. One entry a number, however many addresses it is open on.
+             */
+            port: number;
+            /** @description Where it listens. */
+            address: components["schemas"]["PortAddress"];
+            /**
+             * Format: int32
+             * @description The process in the sandbox; the first of several that share it. None when it can't be told.
+             */
+            pid?: number | null;
+            /** @description The process' name. Untrusted text without control characters. */
+            process?: string | null;
+            /** @description Its command line, cut to 512 characters. Untrusted text without control characters. */
+            command?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was first seen to listen.
+             */
+            first_seen: string;
+        };
+        /**
+         * @description Where a program listens. A sandbox has no network but its loopback, so all of these are reached
+         *     the same way.
+         * @enum {string}
+         */
+        PortAddress: "loopback_v4" | "loopback_v6" | "any";
         /** @description What was wrong, where, and what to do. */
         Problem: {
             /** @description Stable name, such as `repository-not-found`. Relative to the API's base. */
@@ -1257,6 +1306,14 @@ export interface components {
             type: "attached";
         } | {
             /**
+             * Format: int64
+             * @description The byte of the terminal's output.
+             */
+            offset: number;
+            /** @enum {string} */
+            type: "skipped";
+        } | {
+            /**
              * Format: int32
              * @description Exit code; 128 plus the signal's number when one ended it.
              */
@@ -1306,6 +1363,9 @@ export interface components {
              * @description Set when its program has ended.
              */
             exit_code?: number | null;
+            /** @description What it is for. */
+            kind?: components["schemas"]["TerminalKind"];
+            conversation_id?: components["schemas"]["String"] | null;
         };
         /** @description What a reader may say as text on a terminal's WebSocket. Keys are binary. */
         TerminalInput: {
@@ -1321,7 +1381,20 @@ export interface components {
             rows: number;
             /** @enum {string} */
             type: "resize";
+        } | {
+            /**
+             * Format: int64
+             * @description The byte of the terminal's output.
+             */
+            offset: number;
+            /** @enum {string} */
+            type: "taken";
         };
+        /**
+         * @description What a terminal is for.
+         * @enum {string}
+         */
+        TerminalKind: "shell" | "tui";
         /** @description A one-use ticket for a WebSocket upgrade, valid for 30 seconds. */
         Ticket: {
             /** @description Give it as `ticket` in the upgrade's query. */

@@ -28,6 +28,16 @@ describe("chords", () => {
     expect(matches(parseChord("c"), press("c", { ctrlKey: true }), false)).toBe(false);
   });
 
+  test("ctrl is Ctrl everywhere, and Shift makes another character of the same key", () => {
+    const chord = parseChord("ctrl+shift+`");
+    const pressed = press("~", { code: "Backquote", ctrlKey: true, shiftKey: true });
+    expect(matches(chord, pressed, true)).toBe(true);
+    expect(matches(chord, pressed, false)).toBe(true);
+    expect(matches(chord, press("`", { code: "Backquote" }), false)).toBe(false);
+    expect(chordLabels("ctrl+shift+`", true)).toEqual(["⌃", "⇧", "`"]);
+    expect(ariaChord("ctrl+shift+`", true)).toBe("Control+Shift+`");
+  });
+
   test("other scripts keep their shortcuts", () => {
     expect(matches(parseChord("mod+k"), press("л", { ctrlKey: true, code: "KeyK" }), false)).toBe(true);
   });

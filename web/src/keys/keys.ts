@@ -1,10 +1,11 @@
-/** Key combinations: `mod+k` is Cmd on a Mac and Ctrl elsewhere. */
+/** Key combinations: `mod+k` is Cmd on a Mac and Ctrl elsewhere; `ctrl+k` is Ctrl everywhere. */
 
 export const isMac = /mac|iphone|ipad/i.test(globalThis.navigator?.platform ?? "");
 
 export interface Chord {
   key: string;
   mod: boolean;
+  ctrl: boolean;
   shift: boolean;
   alt: boolean;
 }
@@ -12,26 +13,29 @@ export interface Chord {
 export function parseChord(text: string): Chord {
   const parts = text.toLowerCase().split("+");
   const key = parts.pop() ?? "";
-  return { key, mod: parts.includes("mod"), shift: parts.includes("shift"), alt: parts.includes("alt") };
+  const has = (modifier: string) => parts.includes(modifier);
+  return { key, mod: has("mod"), ctrl: has("ctrl"), shift: has("shift"), alt: has("alt") };
 }
 
 type KeyLike = Pick<KeyboardEvent, "key" | "code" | "metaKey" | "ctrlKey" | "altKey" | "shiftKey">;
 
 export function matches(chord: Chord, event: KeyLike, mac = isMac): boolean {
-  const mod = mac ? event.metaKey : event.ctrlKey;
-  const otherMod = mac ? event.ctrlKey : event.metaKey;
-  if (otherMod || mod !== chord.mod || event.altKey !== chord.alt) return false;
+  const meta = mac && chord.mod;
+  const ctrl = chord.ctrl || (!mac && chord.mod);
+  if (event.metaKey !== meta || event.ctrlKey !== ctrl || event.altKey !== chord.alt) return false;
   const key = event.key.toLowerCase();
   // Characters such as "?" need Shift on some keyboards and not on others.
   const isSymbol = chord.key.length === 1 && !/[a-z0-9]/.test(chord.key);
   if (!isSymbol && event.shiftKey !== chord.shift) return false;
   if (key === chord.key) return true;
-  // Other scripts give other characters; the place of the key still counts with a modifier.
-  return chord.mod && event.code.toLowerCase() === `key${chord.key}`;
+  // Other scripts, and Shift, give other characters; the place of the key still counts with a modifier.
+  if (!meta && !ctrl) return false;
+  return event.code.toLowerCase() === (chord.key === "`" ? "backquote" : `key${chord.key}`);
 }
 
 const NAMES: Record<string, [mac: string, other: string]> = {
   mod: ["⌘", "Ctrl"],
+  ctrl: ["⌃", "Ctrl"],
   shift: ["⇧", "Shift"],
   alt: ["⌥", "Alt"],
   enter: ["↵", "Enter"],
@@ -39,6 +43,8 @@ const NAMES: Record<string, [mac: string, other: string]> = {
   tab: ["⇥", "Tab"],
   arrowup: ["↑", "↑"],
   arrowdown: ["↓", "↓"],
+  arrowleft: ["←", "←"],
+  arrowright: ["→", "→"],
 };
 
 /** The keys of a chord as a person reads them. */
@@ -60,9 +66,11 @@ export function ariaChord(text: string, mac = isMac): string {
         ? mac
           ? "Meta"
           : "Control"
-        : part.length === 1
-          ? part
-          : part[0]?.toUpperCase() + part.slice(1),
+        : part === "ctrl"
+          ? "Control"
+          : part.length === 1
+            ? part
+            : part[0]?.toUpperCase() + part.slice(1),
     )
     .join("+");
 }

@@ -5,7 +5,15 @@
 import { useEffect, useLayoutEffect, useRef, useSyncExternalStore } from "react";
 import { matches, parseChord } from "./keys";
 
-export type CommandGroup = "Go to" | "Session" | "Message" | "Approval" | "Changes" | "View" | "Account";
+export type CommandGroup =
+  | "Go to"
+  | "Session"
+  | "Message"
+  | "Approval"
+  | "Changes"
+  | "Terminal"
+  | "View"
+  | "Account";
 
 export interface Command {
   id: string;
@@ -130,8 +138,8 @@ export function commandFor(event: KeyboardEvent): Command | undefined {
     if (inTerminal && !command.inTerminal) continue;
     for (const keys of command.keys) {
       const chord = parseChord(keys);
-      if (inText && !command.inText && !chord.mod && !chord.key.startsWith("f")) continue;
-      if (overlay && !chord.mod) continue;
+      if (inText && !command.inText && !chord.mod && !chord.ctrl && !chord.key.startsWith("f")) continue;
+      if (overlay && !chord.mod && !chord.ctrl) continue;
       if (matches(chord, event) && command.when?.() !== false) return command;
     }
   }

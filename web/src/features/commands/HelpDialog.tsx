@@ -10,6 +10,7 @@ const ORDER: readonly CommandGroup[] = [
   "Message",
   "Approval",
   "Changes",
+  "Terminal",
   "View",
   "Account",
 ];

@@ -1,6 +1,7 @@
-import { MessageSquare, SquareTerminal } from "lucide-react";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { FileDiff, MessageSquare, SquareTerminal } from "lucide-react";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useLocation } from "wouter";
+import type { Comment } from "../../api/changes";
 import type { Approval, Decision, Session } from "../../api/types";
 import { useCommands } from "../../keys/registry";
 import { pendingView } from "../../live/pending";
@@ -15,6 +16,10 @@ import { useIsNarrow } from "../../ui/media";
 import { Resizer } from "../../ui/Resizer";
 import { useStored } from "../../ui/storage";
 import { say } from "../../ui/toasts";
+import { CommentChips, SentComments } from "../changes/Chips";
+import { groupBy } from "../changes/group";
+import { useCommentActions } from "../changes/marks";
+import { unavailable, useChanges } from "../changes/use-changes";
 import { Composer, type ComposerHandle } from "../composer/Composer";
 import { Queue } from "../composer/Queue";
 import { TerminalPane } from "../terminal/TerminalPane";
@@ -28,11 +33,21 @@ import { SessionHeader } from "./SessionHeader";
 import "./session-view.css";
 import { canStart, canStop } from "./status";
 
+const ChangesPanel = lazy(() => import("../changes/ChangesPanel"));
+
 interface Panels {
   terminal: boolean;
   height: number;
+  changes?: boolean;
+  /** Width of the changes. */
+  width?: number;
 }
 const PANELS: Panels = { terminal: false, height: 240 };
+const CHANGES_WIDTH = 560;
+const CHANGES_MIN = 320;
+/** The conversation keeps at least this width beside the changes. */
+const CHAT_MIN_WIDTH = 380;
+const SIDEBAR_WIDTH = 240;
 const TERMINAL_MIN = 96;
 /** The conversation keeps at least this height beside the terminal. */
 const CHAT_MIN = 240;
@@ -116,7 +131,7 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
   const [, navigate] = useLocation();
   const actions = useSessionActions();
   const [panels, setPanels] = useStored<Panels>(`panels:${session.id}`, PANELS);
-  const [pane, setPane] = useState<"chat" | "terminal">("chat");
+  const [pane, setPane] = useState<"chat" | "changes" | "terminal">("chat");
   const [renaming, setRenaming] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const composer = useRef<ComposerHandle>(null);
@@ -138,6 +153,22 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
     const row = rows.findLast((candidate) => candidate.kind === "turn");
     return row?.kind === "turn" ? row.entry.turnId : undefined;
   }, [rows]);
+
+  const changes = useChanges(
+    session,
+    snapshot.changes,
+    `${snapshot.changes} ${snapshot.queue.length} ${session.turn_id}`,
+  );
+  const commentActions = useCommentActions(session.id);
+  const changesOff = unavailable(session, changes.list);
+  const drafts = useMemo(
+    () => changes.comments.filter((comment) => comment.state === "draft"),
+    [changes.comments],
+  );
+  const sent = useMemo(
+    () => groupBy(changes.comments, (comment) => comment.message_id ?? ""),
+    [changes.comments],
+  );
 
   const latest = useRef(transcript);
   useEffect(() => {
@@ -161,8 +192,14 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
       onTryAgain,
       onNewSession: () => navigate("/new"),
       lastTurn: session.activity === "idle" ? lastTurn : undefined,
+      below: (messageId) => {
+        const comments = sent.get(messageId);
+        return (
+          comments && <SentComments comments={comments} onShow={(comment) => showComment.current(comment)} />
+        );
+      },
     }),
-    [session.id, session.activity, onTryAgain, navigate, lastTurn],
+    [session.id, session.activity, onTryAgain, navigate, lastTurn, sent],
   );
 
   const toggleTerminal = () => {
@@ -170,6 +207,25 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
     setPanels({ ...panels, terminal: !panels.terminal });
     if (panels.terminal) setTimeout(() => composer.current?.focus());
   };
+  const showChanges = (open: boolean) => {
+    if (narrow) return setPane(open ? "changes" : "chat");
+    setPanels({ ...panels, changes: open });
+    if (!open) setTimeout(() => composer.current?.focus());
+  };
+  const changesOpen = narrow ? pane === "changes" : (panels.changes ?? false);
+  const showComment = useRef((_: Comment) => {});
+  useEffect(() => {
+    showComment.current = (comment) => {
+      showChanges(true);
+      changes.show(comment);
+    };
+  });
+  // A link that names a place in the changes opens them.
+  const [linked] = useState(changes.linked);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once, when the page opens
+  useEffect(() => {
+    if (linked) showChanges(true);
+  }, [linked]);
   const first = approvals[0];
   const can = (decision: Decision) => () => first?.decisions.includes(decision) ?? false;
   const give = (decision: Decision) => () => {
@@ -184,6 +240,15 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
       keys: ["mod+j"],
       inTerminal: true,
       run: toggleTerminal,
+    },
+    {
+      id: "view.changes",
+      title: changesOpen ? "Hide changes" : "Show changes",
+      group: "View",
+      keys: ["mod+shift+d"],
+      inTerminal: true,
+      when: () => changesOpen || changesOff === undefined,
+      run: () => showChanges(!changesOpen),
     },
     {
       id: "session.start",
@@ -249,6 +314,11 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
   const showApproval = useCallback((approval: Approval) => transcriptRef.current?.showApproval(approval), []);
   const maxHeight = Math.max(TERMINAL_MIN, window.innerHeight - 44 - CHAT_MIN);
   const height = Math.min(panels.height, maxHeight);
+  const maxWidth = Math.max(
+    CHANGES_MIN,
+    window.innerWidth - (sidebarOpen ? SIDEBAR_WIDTH : 0) - CHAT_MIN_WIDTH,
+  );
+  const width = Math.min(panels.width ?? CHANGES_WIDTH, maxWidth);
   const showChat = !narrow || pane === "chat";
   const showTerminal = narrow ? pane === "terminal" : panels.terminal;
 
@@ -260,66 +330,126 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
         onRename={setRenaming}
         onDelete={() => setDeleting(true)}
         terminalOpen={panels.terminal}
+        changes={{ open: changesOpen, off: changesOff, totals: changes.list.totals }}
         sidebarOpen={sidebarOpen}
       />
       <LinkBar link={snapshot.link} onRetry={() => channel.retryNow()} />
-      {showChat && (
-        <main className="chat" id="main" aria-label="Chat" tabIndex={-1}>
-          <Transcript
-            key={session.id}
-            ref={transcriptRef}
-            session={session}
-            snapshot={snapshot}
-            channel={channel}
-            rows={rows}
-            bubbles={pending.bubbles}
-            context={context}
-            onEdit={(text) => composer.current?.insert(text)}
-          />
-          <div className="composer-area">
-            <ApprovalBar
-              session={session.id}
-              folder={session.cwd}
-              approvals={approvals}
-              onShow={showApproval}
-            />
-            <Queue session={session} messages={pending.queue} />
-            <Composer
-              key={session.id}
-              ref={composer}
-              session={session}
-              channel={channel}
-              usage={session.usage ?? transcript.usage}
-              history={history}
-            />
-          </div>
-        </main>
-      )}
-      {showTerminal && (
-        <section
-          className="terminal-area"
-          aria-label="Terminal"
-          style={narrow ? undefined : { height }}
-          data-pane="terminal"
-        >
-          {!narrow && (
-            <Resizer
-              label="Terminal height"
-              orientation="horizontal"
-              value={height}
-              min={TERMINAL_MIN}
-              max={maxHeight}
-              onChange={(next) => setPanels({ ...panels, height: next })}
-            />
+      <div className="workbench-body">
+        <div className="workbench-main" hidden={narrow && pane === "changes"}>
+          {showChat && (
+            <main className="chat" id="main" aria-label="Chat" tabIndex={-1}>
+              <Transcript
+                key={session.id}
+                ref={transcriptRef}
+                session={session}
+                snapshot={snapshot}
+                channel={channel}
+                rows={rows}
+                bubbles={pending.bubbles}
+                context={context}
+                onEdit={(text) => composer.current?.insert(text)}
+              />
+              <div className="composer-area">
+                <ApprovalBar
+                  session={session.id}
+                  folder={session.cwd}
+                  approvals={approvals}
+                  onShow={showApproval}
+                />
+                <Queue session={session} messages={pending.queue} />
+                <Composer
+                  key={session.id}
+                  ref={composer}
+                  session={session}
+                  channel={channel}
+                  usage={session.usage ?? transcript.usage}
+                  history={history}
+                  comments={drafts.map((comment) => comment.id)}
+                  onSent={(ids) => commentActions.leave(ids)}
+                  chips={
+                    <CommentChips
+                      comments={drafts}
+                      onShow={(comment) => showComment.current(comment)}
+                      onRemove={(comment) => void commentActions.remove(comment)}
+                    />
+                  }
+                />
+              </div>
+            </main>
           )}
-          <TerminalPane key={session.id} session={session} onClose={narrow ? undefined : toggleTerminal} />
-        </section>
-      )}
+          <section
+            className="terminal-area"
+            aria-label="Terminal"
+            style={narrow ? undefined : { height }}
+            data-pane="terminal"
+            hidden={!showTerminal}
+          >
+            {!narrow && (
+              <Resizer
+                label="Terminal height"
+                orientation="horizontal"
+                value={height}
+                min={TERMINAL_MIN}
+                max={maxHeight}
+                onChange={(next) => setPanels({ ...panels, height: next })}
+              />
+            )}
+            <TerminalPane
+              key={session.id}
+              session={session}
+              visible={showTerminal}
+              onShow={() => !showTerminal && toggleTerminal()}
+              onHide={() => showTerminal && toggleTerminal()}
+              narrow={narrow}
+            />
+          </section>
+        </div>
+        {changesOpen && (
+          <>
+            {!narrow && (
+              <Resizer
+                label="Width of the changes"
+                orientation="vertical"
+                value={width}
+                min={CHANGES_MIN}
+                max={maxWidth}
+                onChange={(next) => setPanels({ ...panels, width: next })}
+              />
+            )}
+            <section
+              className="changes-area"
+              aria-label="Changes"
+              style={narrow ? undefined : { width }}
+              data-pane="changes"
+            >
+              <Suspense fallback={null}>
+                <ChangesPanel
+                  key={session.id}
+                  session={session.id}
+                  list={changes.list}
+                  options={changes.options}
+                  onOptions={changes.onOptions}
+                  comments={changes.comments}
+                  views={changes.views}
+                  running={changes.running}
+                  onStart={canStart(session) ? () => void actions.start(session) : undefined}
+                  onClose={narrow ? undefined : () => showChanges(false)}
+                  target={changes.target}
+                />
+              </Suspense>
+            </section>
+          </>
+        )}
+      </div>
       {narrow && (
         <nav className="bottom-tabs" aria-label="Panes">
           <button type="button" aria-pressed={pane === "chat"} onClick={() => setPane("chat")}>
             <MessageSquare size={16} aria-hidden="true" />
             Chat
+          </button>
+          <button type="button" aria-pressed={pane === "changes"} onClick={() => setPane("changes")}>
+            <FileDiff size={16} aria-hidden="true" />
+            Changes
           </button>
           <button type="button" aria-pressed={pane === "terminal"} onClick={() => setPane("terminal")}>
             <SquareTerminal size={16} aria-hidden="true" />

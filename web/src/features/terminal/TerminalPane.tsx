@@ -1,126 +1,379 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { RotateCw, Search, X } from "lucide-react";
-import { lazy, Suspense, useState } from "react";
-import { api, asApiError } from "../../api/client";
-import type { Session } from "../../api/types";
+import { Ellipsis, Pencil, RotateCw, Search, X } from "lucide-react";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { type ApiError, api, asApiError } from "../../api/client";
+import type { Session, TerminalInfo } from "../../api/types";
+import { useCommands } from "../../keys/registry";
 import type { LinkState } from "../../live/link";
 import { Button, IconButton } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
+import { Menu, MenuItem } from "../../ui/Menu";
+import { readStored, useStored, writeStored } from "../../ui/storage";
+import { sayError } from "../../ui/toasts";
 import { useSessionActions } from "../session/actions";
 import { canStart } from "../session/status";
-import type { TerminalEnd } from "./connection";
+import { panelId, TerminalTabs, tabId } from "./TerminalTabs";
 import "./terminal.css";
+import { activeTab, endText, named, type Seen, type Tab, tabsOf } from "./tabs";
 
 const TerminalView = lazy(() => import("./TerminalView"));
 
 /** Size until the page has measured its own. */
 const FIRST_SIZE = { cols: 80, rows: 24 };
-
-/** The session's first terminal that still runs, or a new one. */
-async function firstTerminal(session: string): Promise<string> {
-  const terminals = await api.terminals(session);
-  const open = terminals.find((terminal) => terminal.exit_code == null);
-  return (open ?? (await api.openTerminal(session, FIRST_SIZE))).id;
-}
+const NO_NAMES: Record<string, string> = {};
 
 function linkNote(state: LinkState | undefined): string | undefined {
   if (!state || state.status === "open" || state.status === "closed") return undefined;
   return state.attempt > 0 ? "Reconnecting…" : undefined;
 }
 
-interface TerminalPaneProps {
-  session: Session;
-  onClose?: () => void;
-}
-
-/** The shell in the sandbox, below the conversation. */
-export function TerminalPane({ session, onClose }: TerminalPaneProps) {
+/** The session's shells as the server knows them, with what is opened and closed here. */
+function useTerminals(session: Session, enabled: boolean) {
   const client = useQueryClient();
-  const actions = useSessionActions();
-  const running = session.state === "running" || session.state === "disconnected";
-  const key = ["terminal", session.id];
-  const terminal = useQuery({
+  const key = useMemo(() => ["terminals", session.id], [session.id]);
+  const list = useQuery({
     queryKey: key,
-    queryFn: () => firstTerminal(session.id),
-    enabled: running,
-    staleTime: Number.POSITIVE_INFINITY,
+    queryFn: async () => (await api.terminals(session.id)).filter((terminal) => terminal.kind !== "tui"),
+    enabled,
+    // Somebody else may have opened or closed one meanwhile.
+    refetchOnWindowFocus: true,
+    staleTime: 0,
     retry: false,
   });
-  const [link, setLink] = useState<LinkState>();
-  const [end, setEnd] = useState<TerminalEnd>();
-  const [title, setTitle] = useState("");
-  const [searching, setSearching] = useState(false);
-  const note = linkNote(link);
+  const change = useCallback(
+    (next: (terminals: readonly TerminalInfo[]) => TerminalInfo[]) =>
+      client.setQueryData<TerminalInfo[]>(key, (old) => next(old ?? [])),
+    [client, key],
+  );
+  const open = useCallback(async () => {
+    const terminal = await api.openTerminal(session.id, FIRST_SIZE);
+    await client.cancelQueries({ queryKey: key });
+    change((terminals) => [...terminals.filter((other) => other.id !== terminal.id), terminal]);
+    return terminal;
+  }, [client, key, change, session.id]);
+  const close = useCallback(
+    async (id: string) => {
+      await client.cancelQueries({ queryKey: key });
+      change((terminals) => terminals.filter((other) => other.id !== id));
+      try {
+        await api.closeTerminal(session.id, id);
+      } catch (error) {
+        // Gone already is as good.
+        if (asApiError(error, "").status !== 404) sayError(error, "Close terminal");
+        void client.invalidateQueries({ queryKey: key });
+      }
+    },
+    [client, key, change, session.id],
+  );
+  const forget = useCallback(() => client.removeQueries({ queryKey: key }), [client, key]);
+  return { list, open, close, forget };
+}
 
-  const again = async () => {
-    setEnd(undefined);
-    setTitle("");
-    await client.resetQueries({ queryKey: key });
+interface TerminalPaneProps {
+  session: Session;
+  /** Whether it is on the page. What runs in it goes on otherwise, and stays drawn. */
+  visible: boolean;
+  onShow: () => void;
+  onHide: () => void;
+  /** On a phone the pane is a tab, which needs no button to hide it. */
+  narrow: boolean;
+}
+
+/** The shells in the sandbox, below the conversation. */
+export function TerminalPane({ session, visible, onShow, onHide, narrow }: TerminalPaneProps) {
+  const actions = useSessionActions();
+  const running = session.state === "running" || session.state === "disconnected";
+  const [used, setUsed] = useState(visible);
+  if (visible && !used) setUsed(true);
+  const { list, open, close, forget } = useTerminals(session, running && used);
+  const [opening, setOpening] = useState(false);
+  const [openError, setOpenError] = useState<ApiError>();
+
+  const remembered = `terminal:${session.id}`;
+  const [names, setNames] = useStored(`terminal-names:${session.id}`, NO_NAMES);
+  const [wanted, setWanted] = useState(() => readStored<string | undefined>(remembered, undefined));
+  const [seen, setSeen] = useState<ReadonlyMap<string, Seen>>(new Map());
+  const [links, setLinks] = useState<ReadonlyMap<string, LinkState>>(new Map());
+  const [renaming, setRenaming] = useState<string>();
+  const [searching, setSearching] = useState(false);
+  const [focus, setFocus] = useState(0);
+  /** Terminals that were looked at, with the output that was there before. */
+  const [opened, setOpened] = useState<ReadonlyMap<string, number>>(new Map());
+
+  const terminals = running ? list.data : undefined;
+  const tabs = useMemo(() => tabsOf(terminals ?? [], names, seen), [terminals, names, seen]);
+  const place = useRef(0);
+  const active = activeTab(tabs, wanted, place.current);
+  useEffect(() => {
+    if (active) place.current = tabs.indexOf(active);
+  });
+  if (active && visible && !opened.has(active.id)) {
+    setOpened(new Map(opened).set(active.id, active.offset));
+  }
+  const note = linkNote(active && links.get(active.id));
+
+  const learn = useCallback((id: string, patch: Seen) => {
+    setSeen((before) => new Map(before).set(id, { ...before.get(id), ...patch }));
+  }, []);
+  const select = useCallback(
+    (id: string, takeFocus: boolean) => {
+      setWanted(id);
+      learn(id, { unseen: false });
+      writeStored(remembered, id);
+      setSearching(false);
+      if (takeFocus) setFocus((count) => count + 1);
+    },
+    [remembered, learn],
+  );
+  const openNew = useCallback(
+    async (takeFocus: boolean) => {
+      setOpening(true);
+      setOpenError(undefined);
+      try {
+        const terminal = await open();
+        select(terminal.id, takeFocus);
+      } catch (error) {
+        setOpenError(asApiError(error, "Open terminal"));
+      } finally {
+        setOpening(false);
+      }
+    },
+    [open, select],
+  );
+  const closeTab = useCallback(
+    (id: string) => {
+      if (tabs.length === 1) onHide();
+      else if (id === active?.id) setFocus((count) => count + 1);
+      void close(id);
+    },
+    [tabs.length, active?.id, close, onHide],
+  );
+
+  // A pane without a terminal is of no use: the first one comes by itself.
+  const empty = visible && running && terminals?.length === 0;
+  const mayOpen = empty && !opening && openError === undefined;
+  useEffect(() => {
+    if (mayOpen) void openNew(document.activeElement === document.body || focus > 0);
+  }, [mayOpen, openNew, focus]);
+
+  // Shells end with the sandbox's processes.
+  useEffect(() => {
+    if (running) return;
+    forget();
+    setOpened(new Map());
+    setSeen(new Map());
+    setOpenError(undefined);
+  }, [running, forget]);
+
+  const wasVisible = useRef(visible);
+  useEffect(() => {
+    if (visible && !wasVisible.current) {
+      setFocus((count) => count + 1);
+      setOpenError(undefined);
+    }
+    wasVisible.current = visible;
+  }, [visible]);
+
+  // A failure with shells on the page is told beside them.
+  useEffect(() => {
+    if (!openError || tabs.length === 0) return;
+    sayError(openError);
+    setOpenError(undefined);
+  }, [openError, tabs.length]);
+
+  const step = (by: 1 | -1) => {
+    const next = tabs[(tabs.findIndex((tab) => tab.id === active?.id) + by + tabs.length) % tabs.length];
+    if (next) select(next.id, true);
   };
+  const hasTab = () => visible && active !== undefined;
+  useCommands([
+    {
+      id: "terminal.new",
+      title: "New terminal",
+      group: "Terminal",
+      keys: ["ctrl+shift+`"],
+      inTerminal: true,
+      when: () => running,
+      run: () => {
+        onShow();
+        // A pane that is shown without shells opens the first one by itself.
+        if (tabs.length > 0 || (visible && !opening)) void openNew(true);
+      },
+    },
+    {
+      id: "terminal.next",
+      title: "Next terminal",
+      group: "Terminal",
+      keys: ["alt+shift+arrowright"],
+      inTerminal: true,
+      when: () => visible && tabs.length > 1,
+      run: () => step(1),
+    },
+    {
+      id: "terminal.previous",
+      title: "Previous terminal",
+      group: "Terminal",
+      keys: ["alt+shift+arrowleft"],
+      inTerminal: true,
+      when: () => visible && tabs.length > 1,
+      run: () => step(-1),
+    },
+    {
+      id: "terminal.find",
+      title: "Find in terminal",
+      group: "Terminal",
+      keys: ["mod+shift+f"],
+      inTerminal: true,
+      when: hasTab,
+      run: () => setSearching(true),
+    },
+    {
+      id: "terminal.rename",
+      title: "Rename terminal",
+      group: "Terminal",
+      when: hasTab,
+      run: () => setRenaming(active?.id),
+    },
+    {
+      id: "terminal.close",
+      title: "Close terminal",
+      group: "Terminal",
+      when: hasTab,
+      run: () => active && closeTab(active.id),
+    },
+  ]);
+
+  const onName = (id: string, name: string | undefined) => {
+    setRenaming(undefined);
+    if (name !== undefined) setNames(named(names, terminals ?? [], id, name));
+    setFocus((count) => count + 1);
+  };
+  const onEnd = (tab: Tab) => (end: NonNullable<Seen["end"]>) => {
+    learn(tab.id, { end });
+    // One that somebody closed is not in the list any more.
+    void list.refetch();
+  };
+  const replace = async (id: string) => {
+    await openNew(true);
+    void close(id);
+  };
+  const error = openError ?? (list.error ? asApiError(list.error, "Load terminals") : undefined);
 
   return (
     <div className="terminal-pane">
       <div className="terminal-bar">
-        <h2 className="truncate">{title || "Terminal"}</h2>
-        {note && <span className="terminal-note">{note}</span>}
-        <span className="spacer" />
-        {running && terminal.data && !end && (
-          <IconButton label="Find in terminal" keys="mod+shift+f" onClick={() => setSearching(true)}>
-            <Search size={14} />
-          </IconButton>
+        <TerminalTabs
+          tabs={tabs}
+          active={active?.id}
+          renaming={renaming}
+          onSelect={select}
+          onClose={closeTab}
+          onRename={setRenaming}
+          onName={onName}
+          onNew={() => void openNew(true)}
+          closedReason={running ? undefined : "The sandbox does not run"}
+        />
+        {note && (
+          <span className="terminal-note" role="status">
+            {note}
+          </span>
         )}
-        {onClose && (
-          <IconButton label="Hide terminal" keys="mod+j" onClick={onClose}>
+        <span className="spacer" />
+        {active && (
+          <>
+            <IconButton label="Find in terminal" keys="mod+shift+f" onClick={() => setSearching(true)}>
+              <Search size={14} />
+            </IconButton>
+            <Menu
+              trigger={
+                <button type="button" className="btn ghost icon" aria-label="Terminal menu">
+                  <Ellipsis size={14} />
+                </button>
+              }
+            >
+              <MenuItem icon={<Pencil size={16} />} onSelect={() => setTimeout(() => setRenaming(active.id))}>
+                Rename terminal
+              </MenuItem>
+              <MenuItem icon={<X size={16} />} onSelect={() => closeTab(active.id)}>
+                Close terminal
+              </MenuItem>
+            </Menu>
+          </>
+        )}
+        {!narrow && (
+          <IconButton label="Hide terminal" keys="mod+j" onClick={onHide}>
             <X size={16} />
           </IconButton>
         )}
       </div>
-      {!running ? (
+      {!running && (
         <div className="terminal-empty">
           {canStart(session) ? (
             <>
-              <p>The terminal is in the sandbox, which does not run.</p>
+              <p>Terminals are in the sandbox, which does not run.</p>
               <Button onClick={() => void actions.start(session)}>Start</Button>
             </>
           ) : (
-            <p>The terminal opens when the session is ready.</p>
+            <p>A terminal opens when the session is ready.</p>
           )}
         </div>
-      ) : terminal.error ? (
+      )}
+      {running && tabs.length === 0 && error && (
         <div className="terminal-empty">
-          <ErrorNote error={asApiError(terminal.error, "Open terminal")}>
-            <Button icon={<RotateCw size={14} />} onClick={() => void again()}>
+          <ErrorNote error={error}>
+            <Button
+              icon={<RotateCw size={14} />}
+              onClick={() => {
+                setOpenError(undefined);
+                void list.refetch();
+              }}
+            >
               Try again
             </Button>
           </ErrorNote>
         </div>
-      ) : (
-        terminal.data && (
-          <Suspense fallback={null}>
-            <TerminalView
-              key={terminal.data}
-              session={session.id}
-              terminal={terminal.data}
-              onState={setLink}
-              onEnd={setEnd}
-              onTitle={setTitle}
-              searching={searching}
-              onSearching={setSearching}
-            />
-          </Suspense>
-        )
       )}
-      {running && end && (
-        <div className="terminal-end" role="status">
-          <span>
-            {end.code === undefined
-              ? (end.message ?? "The terminal is gone.")
-              : `The shell ended with exit code ${end.code}.`}
-            {end.code !== undefined && end.message ? ` ${end.message}` : ""}
-          </span>
-          <Button onClick={() => void again()}>New terminal</Button>
-        </div>
-      )}
+      {tabs.map((tab) => {
+        const offset = opened.get(tab.id);
+        if (offset === undefined) return null;
+        const shown = visible && tab.id === active?.id;
+        return (
+          <div
+            key={tab.id}
+            className="terminal-panel"
+            role="tabpanel"
+            id={panelId(tab.id)}
+            aria-labelledby={tabId(tab.id)}
+            hidden={tab.id !== active?.id}
+          >
+            <Suspense fallback={null}>
+              <TerminalView
+                session={session.id}
+                terminal={tab.id}
+                label={`Terminal ${tab.label}`}
+                shown={shown}
+                focus={shown ? focus : 0}
+                replayBefore={offset}
+                onState={(state) => setLinks((before) => new Map(before).set(tab.id, state))}
+                onEnd={onEnd(tab)}
+                onTitle={(title) => learn(tab.id, { title })}
+                onOutput={shown || tab.unseen ? undefined : () => learn(tab.id, { unseen: true })}
+                searching={shown && searching}
+                onSearching={setSearching}
+              />
+            </Suspense>
+            {tab.ended && (
+              <div className="terminal-end" role="status">
+                <span>{endText(tab.ended)}</span>
+                <Button onClick={() => void replace(tab.id)}>New terminal</Button>
+                <Button look="ghost" onClick={() => closeTab(tab.id)}>
+                  Close
+                </Button>
+              </div>
+            )}
+          </div>
+        );
+      })}
     </div>
   );
 }

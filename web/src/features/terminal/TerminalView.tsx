@@ -1,179 +1,179 @@
 /** xterm.js on a terminal of the sandbox. Loaded when a terminal is first opened. */
-import { FitAddon } from "@xterm/addon-fit";
-import { SearchAddon } from "@xterm/addon-search";
-import { WebLinksAddon } from "@xterm/addon-web-links";
-import { WebglAddon } from "@xterm/addon-webgl";
-import { Terminal } from "@xterm/xterm";
-import "@xterm/xterm/css/xterm.css";
-import { ChevronDown, ChevronUp, X } from "lucide-react";
 import { useEffect, useRef, useState } from "react";
-import { commandFor } from "../../keys/registry";
 import type { LinkState } from "../../live/link";
-import { IconButton } from "../../ui/Button";
 import { useTheme } from "../../ui/theme";
 import { terminalTheme } from "./colours";
 import { TerminalConnection, type TerminalEnd } from "./connection";
+import { OutputFlow } from "./flow";
+import { SearchField } from "./SearchField";
+import { cleanTitle, drawFast, openScreen, type Screen } from "./screen";
 
-const SCROLLBACK_LINES = 10_000;
+/** A page that nobody sees keeps its terminals this long: switching back and forth costs nothing. */
+const ASLEEP_AFTER_MS = 15_000;
 
 export interface TerminalViewProps {
   session: string;
   terminal: string;
-  onState: (state: LinkState) => void;
-  onEnd: (end: TerminalEnd) => void;
-  onTitle: (title: string) => void;
+  /** Its name for those who don't see it. */
+  label: string;
+  /** Whether it is the one that is seen. */
+  shown: boolean;
+  /** Grows when the keyboard is to go here. */
+  focus: number;
+  /** Output before this byte was there before the page looked: what it asks is not answered. */
+  replayBefore: number;
+  onState?: (state: LinkState) => void;
+  onEnd?: (end: TerminalEnd) => void;
+  onTitle?: (title: string) => void;
+  /** Something was drawn. */
+  onOutput?: () => void;
   /** Asks for the search field. */
-  searching: boolean;
-  onSearching: (searching: boolean) => void;
+  searching?: boolean;
+  onSearching?: (searching: boolean) => void;
 }
 
-const SAFE_LINK = /^https?:\/\//i;
-function openLink(event: MouseEvent, url: string): void {
-  // A plain click selects text; a link in a terminal was written by whoever runs in it.
-  if (!(event.ctrlKey || event.metaKey) || !SAFE_LINK.test(url)) return;
-  window.open(url, "_blank", "noopener,noreferrer");
+function gapNote(bytes: number): Uint8Array {
+  const size = bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} kB`;
+  // Back to the ordinary screen, without mouse and colours: whatever ended them may be in the gap.
+  const calm = "\x1b[?1049l\x1b[?1000;1002;1003;1006l\x1b[!p\x1b[0m";
+  return new TextEncoder().encode(`${calm}\r\n\x1b[2m… ${size} of output skipped …\x1b[0m\r\n`);
 }
 
-/** Titles come from programs in the sandbox. */
-function cleanTitle(title: string): string {
-  return title.replace(/\p{C}/gu, "").slice(0, 80);
+interface Live {
+  screen: Screen;
+  flow: OutputFlow;
+  connection: TerminalConnection;
+}
+
+function startTerminal(element: HTMLElement, latest: { current: TerminalViewProps }): Live {
+  const { session, terminal, label, replayBefore } = latest.current;
+  let answering = false;
+  /** Shown again after a time without a connection, until all of it is drawn. */
+  let catchingUp = false;
+  const screen = openScreen(element, label, () => answering && !catchingUp && document.hasFocus());
+  const { xterm } = screen;
+  const flow = new OutputFlow(
+    {
+      write: (bytes, drawn) => xterm.write(bytes, drawn),
+      onTaken: (offset) => {
+        connection.taken(offset);
+        if (flow.isIdle) catchingUp = false;
+        latest.current.onOutput?.();
+      },
+      onBatch: (end) => {
+        answering = end !== undefined && end > replayBefore;
+      },
+    },
+    replayBefore,
+  );
+  const connection = new TerminalConnection(session, terminal, {
+    onOutput: (bytes, end) => flow.push({ bytes, end }),
+    onGap: (bytes) => flow.push({ bytes: gapNote(bytes) }),
+    onState: (state) => latest.current.onState?.(state),
+    onEnd: (end) => latest.current.onEnd?.(end),
+    onAttached: (again) => {
+      catchingUp = again;
+      tellSize();
+    },
+  });
+  // The terminal has the size of who looks at it last; nobody reacts to somebody else's.
+  const tellSize = () => {
+    if (latest.current.shown && !document.hidden) connection.resize(xterm.cols, xterm.rows);
+  };
+  const encoder = new TextEncoder();
+  xterm.onData((data) => connection.write(encoder.encode(data)));
+  xterm.onBinary((data) => connection.write(Uint8Array.from(data, (char) => char.charCodeAt(0))));
+  xterm.onResize(tellSize);
+  xterm.textarea?.addEventListener("focus", tellSize);
+  xterm.onTitleChange((title) => latest.current.onTitle?.(cleanTitle(title)));
+  return { screen, flow, connection };
+}
+
+/** Lets go of the terminal while the page sleeps. */
+function whileAwake({ connection }: Live): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const onVisibility = () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(() => connection.pause(), ASLEEP_AFTER_MS);
+    else connection.resume();
+  };
+  document.addEventListener("visibilitychange", onVisibility);
+  return () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", onVisibility);
+  };
 }
 
 function useTerminal(props: TerminalViewProps, host: React.RefObject<HTMLDivElement | null>) {
-  const { session, terminal } = props;
+  const { session, terminal, shown, focus } = props;
   const latest = useRef(props);
   useEffect(() => {
     latest.current = props;
   });
-  const [xterm, setXterm] = useState<Terminal>();
-  const [search, setSearch] = useState<SearchAddon>();
+  const [live, setLive] = useState<Live>();
   const theme = useTheme();
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another terminal is another screen
   useEffect(() => {
     const element = host.current;
     if (!element) return;
-    const style = getComputedStyle(document.documentElement);
-    const xterm = new Terminal({
-      allowProposedApi: true,
-      fontFamily: style.getPropertyValue("--mono"),
-      fontSize: 12,
-      lineHeight: 1.35,
-      scrollback: SCROLLBACK_LINES,
-      cursorBlink: !window.matchMedia("(prefers-reduced-motion: reduce)").matches,
-      macOptionIsMeta: true,
-      minimumContrastRatio: 4.5,
-      screenReaderMode: false,
-      theme: terminalTheme(document.documentElement.dataset.theme === "dark" ? "dark" : "light"),
-      linkHandler: { activate: openLink, allowNonHttpProtocols: false },
-    });
-    const fit = new FitAddon();
-    const search = new SearchAddon();
-    xterm.loadAddon(fit);
-    xterm.loadAddon(search);
-    xterm.loadAddon(new WebLinksAddon(openLink));
-    // Programs in the sandbox have no business with the person's clipboard.
-    xterm.parser.registerOscHandler(52, () => true);
-    xterm.open(element);
-    xterm.textarea?.setAttribute("aria-label", "Terminal");
-    try {
-      const webgl = new WebglAddon();
-      webgl.onContextLoss(() => webgl.dispose());
-      xterm.loadAddon(webgl);
-    } catch {
-      // Without WebGL it draws with the document.
-    }
-    const connection = new TerminalConnection(session, terminal, {
-      onOutput: (bytes) => xterm.write(bytes),
-      onReset: () => xterm.reset(),
-      onState: (state) => latest.current.onState(state),
-      onEnd: (end) => latest.current.onEnd(end),
-      onAttached: () => connection.resize(xterm.cols, xterm.rows),
-    });
-    const encoder = new TextEncoder();
-    xterm.onData((data) => connection.write(encoder.encode(data)));
-    xterm.onBinary((data) => connection.write(Uint8Array.from(data, (char) => char.charCodeAt(0))));
-    xterm.onResize(({ cols, rows }) => connection.resize(cols, rows));
-    xterm.onTitleChange((title) => latest.current.onTitle(cleanTitle(title)));
-    xterm.attachCustomKeyEventHandler((event) => {
-      if (
-        event.type === "keydown" &&
-        (event.ctrlKey || event.metaKey) &&
-        event.shiftKey &&
-        event.code === "KeyF"
-      ) {
-        event.preventDefault();
-        latest.current.onSearching(true);
-        return false;
-      }
-      // The page's own few keys pass by the terminal; everything else is the terminal's.
-      return commandFor(event) === undefined;
-    });
-    const refit = () => {
-      if (element.clientHeight > 0 && element.clientWidth > 0) fit.fit();
-    };
-    const observer = new ResizeObserver(refit);
+    const started = startTerminal(element, latest);
+    const { screen, flow, connection } = started;
+    const observer = new ResizeObserver(screen.fit);
     observer.observe(element);
-    void document.fonts.ready.then(refit);
-    refit();
-    xterm.focus();
-    setXterm(xterm);
-    setSearch(search);
+    void document.fonts.ready.then(screen.fit);
+    const stopWatching = whileAwake(started);
+    setLive(started);
     return () => {
+      stopWatching();
       observer.disconnect();
       connection.close();
-      xterm.dispose();
+      flow.stop();
+      screen.dispose();
+      setLive(undefined);
     };
   }, [session, terminal, host]);
 
   useEffect(() => {
-    if (xterm) xterm.options.theme = terminalTheme(theme);
-  }, [xterm, theme]);
-  return { xterm, search };
+    if (!live) return;
+    live.flow.hidden = !shown;
+    if (!shown) return;
+    const { screen, connection } = live;
+    screen.fit();
+    connection.resize(screen.xterm.cols, screen.xterm.rows);
+    screen.xterm.textarea?.setAttribute("data-pane-focus", "");
+    const stop = drawFast(screen);
+    return () => {
+      screen.xterm.textarea?.removeAttribute("data-pane-focus");
+      stop();
+    };
+  }, [live, shown]);
+
+  useEffect(() => {
+    if (live && shown && focus > 0) live.screen.xterm.focus();
+  }, [live, shown, focus]);
+
+  useEffect(() => {
+    if (live) live.screen.xterm.options.theme = terminalTheme(theme);
+  }, [live, theme]);
+  return live?.screen;
 }
 
 export default function TerminalView(props: TerminalViewProps) {
   const host = useRef<HTMLDivElement>(null);
-  const { xterm, search } = useTerminal(props, host);
-  const [query, setQuery] = useState("");
+  const screen = useTerminal(props, host);
   const { searching, onSearching } = props;
-  const close = () => {
-    onSearching(false);
-    search?.clearDecorations();
-    xterm?.focus();
-  };
   return (
     <div className="terminal-view" data-terminal>
       <div ref={host} className="terminal-host" />
-      {searching && (
-        <search className="terminal-search">
-          <input
-            className="input"
-            // biome-ignore lint/a11y/noAutofocus: the person has just asked for this field
-            autoFocus
-            aria-label="Find in terminal"
-            placeholder="Find"
-            value={query}
-            onChange={(event) => {
-              setQuery(event.target.value);
-              search?.findPrevious(event.target.value, { incremental: true });
-            }}
-            onKeyDown={(event) => {
-              event.stopPropagation();
-              if (event.key === "Escape") close();
-              if (event.key === "Enter")
-                event.shiftKey ? search?.findNext(query) : search?.findPrevious(query);
-            }}
-          />
-          <IconButton label="Previous match" onClick={() => search?.findPrevious(query)}>
-            <ChevronUp size={14} />
-          </IconButton>
-          <IconButton label="Next match" onClick={() => search?.findNext(query)}>
-            <ChevronDown size={14} />
-          </IconButton>
-          <IconButton label="Close search" onClick={close}>
-            <X size={14} />
-          </IconButton>
-        </search>
+      {searching && screen && (
+        <SearchField
+          search={screen.search}
+          onClose={() => {
+            onSearching?.(false);
+            screen.xterm.focus();
+          }}
+        />
       )}
     </div>
   );

@@ -1,0 +1,69 @@
+/** What the tabs of a session's terminals say. Pure. */
+import type { TerminalInfo } from "../../api/types";
+import type { TerminalEnd } from "./connection";
+
+/** What this page knows of a terminal beyond the server's list. */
+export interface Seen {
+  title?: string;
+  end?: TerminalEnd;
+  /** Something was written since it was last looked at. */
+  unseen?: boolean;
+}
+
+export interface Tab {
+  id: string;
+  label: string;
+  /** Set when its program has ended: the exit code, or none when it is gone for another reason. */
+  ended: TerminalEnd | undefined;
+  unseen: boolean;
+  /** Output before this byte was there when the list was read. */
+  offset: number;
+}
+
+export const MAX_NAME = 40;
+
+/** Given names win over titles of programs; equal ones are counted. */
+export function tabsOf(
+  terminals: readonly TerminalInfo[],
+  names: Readonly<Record<string, string>>,
+  seen: ReadonlyMap<string, Seen>,
+): Tab[] {
+  const used = new Map<string, number>();
+  return terminals.map((terminal) => {
+    const known = seen.get(terminal.id);
+    const text = names[terminal.id] || known?.title || terminal.title || "Terminal";
+    const count = (used.get(text) ?? 0) + 1;
+    used.set(text, count);
+    return {
+      id: terminal.id,
+      label: count === 1 ? text : `${text} (${count})`,
+      ended: known?.end ?? (terminal.exit_code == null ? undefined : { code: terminal.exit_code }),
+      unseen: known?.unseen ?? false,
+      offset: terminal.offset,
+    };
+  });
+}
+
+/** The tab to look at: the one that was, or the one that took the place of a closed one. */
+export function activeTab(tabs: readonly Tab[], wanted: string | undefined, place: number): Tab | undefined {
+  return tabs.find((tab) => tab.id === wanted) ?? tabs[Math.min(Math.max(place, 0), tabs.length - 1)];
+}
+
+/** Names of terminals that exist, with one more or, when it is empty, one less. */
+export function named(
+  names: Readonly<Record<string, string>>,
+  terminals: readonly TerminalInfo[],
+  id: string,
+  name: string,
+): Record<string, string> {
+  const kept = terminals.flatMap(({ id: other }): [string, string][] =>
+    other !== id && names[other] ? [[other, names[other]]] : [],
+  );
+  const clean = name.replace(/\p{C}/gu, "").trim().slice(0, MAX_NAME);
+  return Object.fromEntries(clean ? [...kept, [id, clean]] : kept);
+}
+
+export function endText({ code, message }: TerminalEnd): string {
+  if (code === undefined) return message ?? "The terminal is gone.";
+  return `The shell ended with exit code ${code}.${message ? ` ${message}` : ""}`;
+}
