@@ -14,6 +14,7 @@ use crate::auth::login::LoginLimit;
 use crate::auth::origin::Origins;
 use crate::auth::tickets::Tickets;
 use crate::config::Config;
+use crate::gateway::preview::Previews;
 use crate::sessions::Sessions;
 
 /// Revocations that a slow WebSocket may fall behind; one that misses some ends, to be safe.
@@ -34,6 +35,8 @@ pub struct App {
     pub origins: Arc<Origins>,
     /// How the cookie is called.
     pub cookie: Cookie,
+    /// Web pages of sandboxes.
+    pub previews: Previews,
     /// Unspent tickets.
     pub tickets: Tickets,
     /// Wrong login codes.
@@ -50,10 +53,18 @@ pub struct App {
 
 impl App {
     /// What handlers share, for a server that is bound.
-    pub fn new(config: Arc<Config>, store: Store, sessions: Sessions, public_url: Url, origins: Origins) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        sessions: Sessions,
+        public_url: Url,
+        origins: Origins,
+        previews: Previews,
+    ) -> Self {
         Self {
             cookie: Cookie::new(public_url.scheme() == "https"),
             origins: Arc::new(origins),
+            previews,
             tickets: Tickets::default(),
             login_limit: LoginLimit::default(),
             revoked: broadcast::channel(MAX_REVOCATIONS).0,

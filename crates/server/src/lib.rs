@@ -7,6 +7,7 @@
 //! | [`front_door`] | accepts connections |
 //! | [`api`] | the public API and its WebSockets |
 //! | [`auth`] | who is asking |
+//! | [`gateway`] | the web pages of sandboxes |
 //! | [`sessions`] | sessions, one driver task each |
 //! | [`web`] | the embedded page |
 //! | [`runtimes`] | which agents there are, and fetching them |
@@ -22,6 +23,7 @@ pub mod credentials;
 pub mod demo;
 pub mod doctor;
 pub mod front_door;
+pub mod gateway;
 pub mod metrics;
 pub mod models;
 pub mod profiles;

@@ -30,6 +30,7 @@ use crate::auth::origin::Origins;
 use crate::config::{Config, ConfigError};
 use crate::credentials::{self, CredentialsError};
 use crate::demo::{self, DemoError};
+use crate::gateway::preview::{self, Previews};
 use crate::models::{self, ModelError, ScriptedModels};
 use crate::sessions::{Needs, SessionError, Sessions};
 use crate::{api, front_door};
@@ -157,8 +158,9 @@ impl Server {
         let login_link = login::new_link(&store, &public_url).await?;
         let limit = config.limits.connections;
         let origins = Origins::new(&public_url, address);
-        let app = App::new(config, store, sessions, public_url.clone(), origins);
-        let router = api::router(app.clone());
+        let previews = Previews::open(&store, &public_url, &config.preview_domain).await?;
+        let app = App::new(config, store, sessions, public_url.clone(), origins, previews);
+        let router = preview::before(api::router(app.clone()), &app);
         let front_door = tokio::spawn(front_door::serve(listener, router, limit, app.shutdown.clone()));
         tracing::info!(%address, %public_url, "serving");
         Ok(Running {

@@ -318,6 +318,69 @@ export interface components {
             /** @description Whether only the first [`MAX_CHANGED_FILES`] are listed. */
             truncated: boolean;
         };
+        /** @description A comment on lines of a diff. */
+        Comment: {
+            /** @description Its id. */
+            id: components["schemas"]["CommentId"];
+            /** @description The session. */
+            session_id: components["schemas"]["SessionId"];
+            /** @description Who wrote it. */
+            created_by: components["schemas"]["UserId"];
+            /** @description Where it was written. */
+            anchor: components["schemas"]["CommentAnchor"];
+            /** @description The text, in markdown. */
+            text: string;
+            /** @description Whether it was sent. */
+            state: components["schemas"]["CommentState"];
+            message_id?: components["schemas"]["MessageId"] | null;
+            placement?: components["schemas"]["Placement"] | null;
+            /**
+             * Format: date-time
+             * @description When it was written.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             */
+            updated_at: string;
+        };
+        /** @description Where a comment was written, with what is needed to find the place again. */
+        CommentAnchor: {
+            /** @description The file. */
+            path: components["schemas"]["RepoPath"];
+            /** @description Which side of the diff. */
+            side: components["schemas"]["Side"];
+            /** @description What the diff was against. */
+            scope?: components["schemas"]["Scope"];
+            /**
+             * Format: int64
+             * @description First line, counted from 1.
+             */
+            start_line: number;
+            /**
+             * Format: int64
+             * @description Last line.
+             */
+            end_line: number;
+            /** @description These lines. */
+            quote: string[];
+            /** @description Up to [`MAX_ANCHOR_CONTEXT`] lines before them. */
+            before?: string[];
+            /** @description Up to [`MAX_ANCHOR_CONTEXT`] lines after them. */
+            after?: string[];
+        };
+        CommentId: string;
+        /** @description A change of a comment that was not sent. */
+        CommentPatch: {
+            /** @description The text. */
+            text: string;
+        };
+        /**
+         * @description Whether a comment was sent.
+         * @enum {string}
+         */
+        CommentState: "draft" | "sent";
         /** @description A runtime's thread. */
         Conversation: {
             /** @description The runtime's name for it. */
@@ -720,6 +783,13 @@ export interface components {
             /** @enum {string} */
             type: "lagged";
         };
+        /** @description A mark to set or take away. */
+        MarkViewed: {
+            /** @description The file. */
+            path: components["schemas"]["RepoPath"];
+            /** @description What was viewed; none takes the mark away. */
+            fingerprint?: string | null;
+        };
         /** @description Who is asking. */
         Me: {
             /** @description The user. */
@@ -755,6 +825,13 @@ export interface components {
             /** @description Whether it is used unless told. */
             is_default: boolean;
         };
+        /** @description A comment to write. */
+        NewComment: {
+            /** @description Where. */
+            anchor: components["schemas"]["CommentAnchor"];
+            /** @description The text, in markdown. */
+            text: string;
+        };
         /** @description A message to send. `POST /sessions/{id}/messages` takes an `Idempotency-Key` header. */
         NewMessage: {
             /** @description The text. */
@@ -765,6 +842,8 @@ export interface components {
             model?: string | null;
             /** @description The reasoning effort of this and later turns. */
             effort?: string | null;
+            /** @description Comments that leave with it: drafts of the session. The text may be empty with them. */
+            comments?: components["schemas"]["CommentId"][];
         };
         /** @description A session to create. `POST /sessions` takes an `Idempotency-Key` header. */
         NewSession: {
@@ -817,6 +896,11 @@ export interface components {
          * @enum {string}
          */
         NoticeLevel: "info" | "warning" | "error";
+        /** @description A preview that may be opened. */
+        OpenedPort: {
+            /** @description Opens the port's own origin, once, within a minute. */
+            url: string;
+        };
         OrganizationId: string;
         /** @description A page of a list. */
         Page_EgressRecord: {
@@ -977,6 +1061,24 @@ export interface components {
             /** @description Give it as `cursor` for the next page; none on the last. */
             next_cursor?: string | null;
         };
+        /** @description Where a comment's lines are. */
+        Placement: {
+            /**
+             * Format: int64
+             * @description First line, counted from 1.
+             */
+            start_line: number;
+            /**
+             * Format: int64
+             * @description Last line.
+             */
+            end_line: number;
+            /** @enum {string} */
+            kind: "located";
+        } | {
+            /** @enum {string} */
+            kind: "outdated";
+        };
         /** @description One step of a plan. */
         PlanStep: {
             /** @description What it is. */
@@ -1107,6 +1209,8 @@ export interface components {
             model?: string | null;
             /** @description The reasoning effort, when it names one. */
             effort?: string | null;
+            /** @description The comments that leave with it; they are in the text. */
+            comments?: components["schemas"]["CommentId"][];
             /** @description Why it was not delivered, when the runtime refused it. */
             error?: string | null;
             /**
@@ -1295,6 +1399,11 @@ export interface components {
          * @enum {string}
          */
         SetupStep: "repository" | "runtime" | "conversation";
+        /**
+         * @description One side of a diff.
+         * @enum {string}
+         */
+        Side: "old" | "new";
         /** @description What the server says as text on a terminal's or a command's WebSocket. Output is binary. */
         StreamMessage: {
             /**
@@ -1504,6 +1613,13 @@ export interface components {
             context_window?: number | null;
         };
         UserId: string;
+        /** @description That somebody has viewed a file. */
+        Viewed: {
+            /** @description The file. */
+            path: components["schemas"]["RepoPath"];
+            /** @description What was viewed. A file with another fingerprint is not viewed. */
+            fingerprint: string;
+        };
     };
     responses: never;
     parameters: never;

@@ -16,6 +16,7 @@ pub(crate) mod layers;
 mod live;
 mod me;
 mod messages;
+mod ports;
 pub mod problem;
 mod profiles;
 mod repositories;
@@ -114,6 +115,8 @@ fn authenticated() -> OpenApiRouter<App> {
         .routes(routes!(terminals::close))
         .routes(routes!(tui::open))
         .routes(routes!(egress::list))
+        .routes(routes!(ports::list))
+        .routes(routes!(ports::open))
         .routes(routes!(changes::list))
         .routes(routes!(changes::diff))
         .routes(routes!(changes::blob))
@@ -200,6 +203,7 @@ pub fn router(app: App) -> Router {
             axum::routing::any(|| async { ApiError::not_found("path") }),
         )
         .route("/login", get(login::login))
+        .route("/open/{session_id}/{port}", get(ports::follow))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics::show))
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })

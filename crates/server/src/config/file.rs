@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) listen: Option<SocketAddr>,
     pub(super) public_url: Option<Url>,
+    pub(super) preview_domain: Option<String>,
     pub(super) sandboxd: Option<PathBuf>,
     pub(super) database: Database,
     pub(super) log: Log,

@@ -41,6 +41,10 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const DEFAULT_CONNECTIONS: usize = 2048;
 /// The most sandboxes that run at once unless told.
 const DEFAULT_RUNNING_SESSIONS: u32 = 200;
+/// Where previews are unless told: browsers take every name below it for their own machine.
+const DEFAULT_PREVIEW_DOMAIN: &str = "localhost";
+/// A host has at most 253 characters; a preview's label takes 39 of them and a dot.
+const MAX_PREVIEW_DOMAIN: usize = 253 - 40;
 /// The longest name of a profile or provider: it is part of host names.
 const MAX_NAME: usize = 63;
 
@@ -55,6 +59,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The address that browsers use, when it is another than `listen`.
     pub public_url: Option<Url>,
+    /// The domain below which previews have their origins.
+    pub preview_domain: String,
     /// The database's URL; may hold a password.
     pub database_url: SecretString,
     /// How the log looks.
@@ -320,6 +326,7 @@ impl Config {
             "data_dir": self.data_dir,
             "listen": self.listen,
             "public_url": self.public_url,
+            "preview_domain": self.preview_domain,
             "sandboxd": self.sandboxd,
             "database": { "url": shown_database(self.database_url.expose_secret()) },
             "log": self.log,
@@ -593,6 +600,13 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
         file: path.map(absolute).transpose()?,
         listen: file.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4747))),
         public_url: file.public_url,
+        preview_domain: file
+            .preview_domain
+            .map_or_else(
+                || Ok(DEFAULT_PREVIEW_DOMAIN.to_owned()),
+                |domain| preview_domain(&domain),
+            )
+            .map_err(|message| wrong("preview_domain".to_owned(), message))?,
         database_url,
         log: Log {
             format: file.log.format.unwrap_or_default(),
@@ -616,6 +630,26 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
         limits,
         data_dir,
     })
+}
+
+/// A domain with room for a preview's label before it.
+fn preview_domain(domain: &str) -> Result<String, &'static str> {
+    let domain = domain.to_ascii_lowercase();
+    let is_label = |label: &str| {
+        (1..=MAX_NAME).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let is_address = domain
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    if domain.len() <= MAX_PREVIEW_DOMAIN && domain.split('.').all(is_label) && !is_address {
+        Ok(domain)
+    } else {
+        Err("must be a domain such as `preview.example.com`, without a scheme or port")
+    }
 }
 
 const NAME_RULE: &str = "a name has lower-case letters, digits and dashes, begins and ends with a letter or digit, and at most 63 characters";

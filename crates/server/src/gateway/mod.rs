@@ -1,0 +1,3 @@
+//! Ways into sandboxes that are not the API.
+
+pub mod preview;

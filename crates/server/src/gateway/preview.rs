@@ -1,0 +1,421 @@
+//! Previews: the web pages that programs in a sandbox serve, each port on an origin of its own.
+//!
+//! ```text
+//! browser ── Host: 3000--<session>.<domain> ──► intercept ─ pass? ─ rewrite ─ pool ─► port 3000
+//!                                                   │         │
+//!                                    /.mistle/open?code=…    no: a page that says how
+//! ```
+//! | module | what it does |
+//! |---|---|
+//! | `site` | which host is which preview |
+//! | `access` | one-use codes and the cookie that they become |
+//! | `headers` | what is changed on the way |
+//! | `pool` | connections to apps |
+//! | `pages` | what is said when there is no app |
+//!
+//! The host decides before anything else of the front door looks at a request, so a preview never
+//! has the control plane's origin. Bodies stream both ways as they come, without a limit; what is
+//! not read holds its sender up. Apps are asked by HTTP/1.1, whatever the browser speaks.
+
+mod access;
+mod headers;
+mod pages;
+mod pool;
+mod site;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use http::header::{self, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri, Version};
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use mistle_protocol::id::SessionId;
+use mistle_store::{Store, StoreError};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use url::{Url, form_urlencoded};
+
+use self::access::{Access, Guest};
+use self::pages::{Asker, Page};
+use self::pool::{Failure, Pool};
+pub use self::site::{Place, Preview, Site};
+use crate::app::App;
+use crate::auth::caller::Caller;
+use crate::metrics::Gauge;
+use crate::sessions::SessionError;
+
+/// Paths below it are ours on every preview.
+const RESERVED: &str = "/.mistle/";
+/// Where a code is spent.
+const OPEN: &str = "/.mistle/open";
+/// The longest path that is come back to, in bytes.
+const MAX_RETURN: usize = 2048;
+/// Buffer for each direction of an upgraded connection, in bytes.
+const TUNNEL_BUFFER: usize = 64 * 1024;
+
+/// All previews. Cheap to clone.
+#[derive(Clone)]
+pub struct Previews {
+    site: Arc<Site>,
+    access: Arc<Access>,
+    pool: Pool,
+}
+
+impl std::fmt::Debug for Previews {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Previews")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Previews {
+    /// Previews below `domain`, with the scheme and port of the public address.
+    pub async fn open(store: &Store, public_url: &Url, domain: &str) -> Result<Self, StoreError> {
+        let site = Site::new(public_url, domain);
+        let access = Access::open(store, site.is_https()).await?;
+        Ok(Self {
+            site: Arc::new(site),
+            access: Arc::new(access),
+            pool: Pool::default(),
+        })
+    }
+
+    /// An address that opens a preview for the caller, once, within a minute, and leads to `path`.
+    /// None when there are too many that nobody opened.
+    pub fn address(&self, caller: &Caller, session: SessionId, port: u16, path: Option<&str>) -> Option<String> {
+        use secrecy::ExposeSecret as _;
+        let preview = Preview { session, port };
+        let code = self.access.issue(caller, preview, Instant::now())?;
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("code", code.expose_secret());
+        if let Some(path) = path.filter(|path| is_local(path)) {
+            query.append_pair("to", path);
+        }
+        Some(self.site.address(preview, &format!("{OPEN}?{}", query.finish())))
+    }
+}
+
+/// Whether a path stays on the origin that it is given to.
+fn is_local(path: &str) -> bool {
+    path.len() <= MAX_RETURN
+        && path.starts_with('/')
+        && !path.starts_with("//")
+        && !path.starts_with(RESERVED)
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+/// Puts the previews before everything else that a router answers.
+pub fn before(router: Router, app: &App) -> Router {
+    let revoked = app.revoked.subscribe();
+    tokio::spawn(access::follow(
+        Arc::clone(&app.previews.access),
+        revoked,
+        app.shutdown.clone(),
+    ));
+    router.layer(from_fn_with_state(app.clone(), intercept))
+}
+
+async fn intercept(State(app): State<App>, request: Request, next: Next) -> Response {
+    let asker = Asker::of(request.method(), request.headers());
+    let place = match authority(&request) {
+        Ok(Some(authority)) => app.previews.site.find(authority),
+        Ok(None) => Place::Elsewhere,
+        Err(Ambiguous) => return Page::invalid("It names more than one host, or none that can be read.").answer(asker),
+    };
+    match place {
+        Place::Elsewhere => next.run(request).await,
+        Place::Unknown => Page::unknown().answer(asker),
+        Place::Preview(preview) => serve(&app, preview, request)
+            .await
+            .unwrap_or_else(|page| page.answer(asker)),
+    }
+}
+
+/// A request that different programs would take for different hosts.
+struct Ambiguous;
+
+/// The host that a request names. One that names several is nobody's.
+fn authority<B>(request: &http::Request<B>) -> Result<Option<&str>, Ambiguous> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts
+        .next()
+        .map(|host| host.to_str().map_err(|_| Ambiguous))
+        .transpose()?;
+    let target = request.uri().authority().map(http::uri::Authority::as_str);
+    match (target, host, hosts.next()) {
+        (_, _, Some(_)) => Err(Ambiguous),
+        (Some(target), Some(host), None) if !target.eq_ignore_ascii_case(host) => Err(Ambiguous),
+        (target, host, None) => Ok(target.or(host)),
+    }
+}
+
+async fn serve(app: &App, preview: Preview, request: Request) -> Result<Response, Page> {
+    let previews = &app.previews;
+    let checked = previews.access.check(&app.store, request.headers(), preview).await;
+    let guest = checked.map_err(|error| broken(&error))?;
+    if request.uri().path().starts_with(RESERVED) {
+        return open(previews, preview, guest.is_some(), &request);
+    }
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let guest = guest.ok_or_else(|| {
+        let path = if is_local(path) { path } else { "/" };
+        Page::not_allowed(&previews.site, preview, path)
+    })?;
+    let upgrade = headers::upgrade(request.version(), request.headers());
+    if headers::is_foreign(
+        &previews.site,
+        preview,
+        request.method(),
+        request.headers(),
+        upgrade.is_some(),
+    ) {
+        return Err(Page::foreign());
+    }
+    forward(app, preview, guest, upgrade, request).await
+}
+
+/// Spends a code: sets the cookie, and leads to the path that was wanted.
+fn open(previews: &Previews, preview: Preview, is_guest: bool, request: &Request) -> Result<Response, Page> {
+    if request.uri().path() != OPEN || request.method() == Method::CONNECT {
+        return Err(Page::unknown());
+    }
+    // A look ahead by a browser or a chat program is not a person; the code stays fresh.
+    let purpose = request
+        .headers()
+        .get("sec-purpose")
+        .and_then(|value| value.to_str().ok());
+    if *request.method() != Method::GET || purpose.is_some_and(|purpose| purpose.contains("prefetch")) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let field = |wanted: &str| {
+        form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.into_owned())
+    };
+    let path = field("to")
+        .filter(|path| is_local(path))
+        .unwrap_or_else(|| "/".to_owned());
+    let code = field("code").unwrap_or_default();
+    let cookie = match previews.access.spend(&code, preview, Instant::now()) {
+        Some(caller) => Some(previews.access.admit(&caller, preview, Timestamp::now())),
+        // Opened again from the history: there is nothing left to open.
+        None if is_guest => None,
+        None => return Err(Page::not_allowed(&previews.site, preview, &path)),
+    };
+    let mut response = Redirect::to(&path).into_response();
+    let headers = response.headers_mut();
+    if let Some(cookie) = cookie {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The address holds the code.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(response)
+}
+
+/// Asks the app.
+async fn forward(
+    app: &App,
+    preview: Preview,
+    guest: Guest,
+    upgrade: Option<HeaderValue>,
+    mut request: Request,
+) -> Result<Response, Page> {
+    let previews = &app.previews;
+    let authority = authority(&request).ok().flatten().unwrap_or_default();
+    let origin = previews.site.origin(authority);
+    let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    let request = to_app(&previews.site, preview, request, upgrade)?;
+    let sent = previews
+        .pool
+        .send(&app.sessions, &guest.caller.ctx, preview, request)
+        .await;
+    let mut response = match sent {
+        Ok(response) => response,
+        Err(failure) => return Err(explain(app, &guest, preview, failure).await),
+    };
+    let protocol = response.headers().get(header::UPGRADE).cloned();
+    headers::to_browser(&origin, preview, response.headers_mut());
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response.map(|body| Body::new(Revocable::new(body, guest.revoked))));
+    }
+    let (Some(client), Some(protocol)) = (client, protocol) else {
+        return Err(Page::not_http(preview));
+    };
+    headers::set_upgrade(response.headers_mut(), protocol);
+    let program = hyper::upgrade::on(&mut response);
+    app.streams
+        .spawn(tunnel(client, program, guest.revoked, app.shutdown.clone()));
+    Ok(response.map(|_| Body::empty()))
+}
+
+fn to_app(
+    site: &Site,
+    preview: Preview,
+    request: Request,
+    upgrade: Option<HeaderValue>,
+) -> Result<http::Request<Body>, Page> {
+    let (head, body) = request.into_parts();
+    if head.method == Method::CONNECT {
+        return Err(Page::invalid("A preview is no proxy."));
+    }
+    let mut request = http::Request::new(body);
+    *request.method_mut() = head.method;
+    *request.version_mut() = Version::HTTP_11;
+    *request.uri_mut() = head
+        .uri
+        .into_parts()
+        .path_and_query
+        .map_or_else(|| Uri::from_static("/"), Uri::from);
+    *request.headers_mut() = head.headers;
+    headers::to_app(site, preview, request.headers_mut());
+    if let Some(protocol) = upgrade {
+        headers::set_upgrade(request.headers_mut(), protocol);
+    }
+    Ok(request)
+}
+
+/// Moves an upgraded connection's bytes, until either side is done or may not go on.
+async fn tunnel(client: OnUpgrade, program: OnUpgrade, revoked: CancellationToken, shutdown: CancellationToken) {
+    let _open = Gauge::stream("preview");
+    let copied = async {
+        let (client, program) = tokio::try_join!(client, program).map_err(std::io::Error::other)?;
+        let (mut client, mut program) = (TokioIo::new(client), TokioIo::new(program));
+        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut program, TUNNEL_BUFFER, TUNNEL_BUFFER).await
+    };
+    tokio::select! {
+        copied = copied => if let Err(error) = copied {
+            tracing::debug!(%error, "an upgraded connection to an app ended");
+        },
+        () = revoked.cancelled() => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+/// What a reader is told when there is no answer.
+async fn explain(app: &App, guest: &Guest, preview: Preview, failure: Failure) -> Page {
+    let site = &app.previews.site;
+    match failure {
+        Failure::Session(SessionError::NotFound { what: "port" }) => {
+            let ports = app.sessions.ports(&guest.caller.ctx, preview.session).await;
+            Page::closed(site, preview, ports.unwrap_or_default())
+        }
+        Failure::Session(SessionError::NotFound { .. } | SessionError::Invalid { .. }) => Page::unknown(),
+        Failure::Session(SessionError::Conflict {
+            kind: "session-stopped" | "session-stopping",
+            ..
+        }) => Page::stopped(site, preview),
+        Failure::Session(SessionError::Conflict { message, .. }) => Page::busy(&message),
+        Failure::Session(SessionError::Unavailable { message }) => Page::unavailable(site, preview, &message),
+        Failure::Session(error @ SessionError::Internal(_)) => broken(&error),
+        Failure::NotHttp(error) => {
+            tracing::debug!(%error, "an app does not speak HTTP");
+            Page::not_http(preview)
+        }
+        Failure::Ended(error) => {
+            tracing::debug!(%error, "an app ended the connection");
+            Page::ended(preview)
+        }
+    }
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> Page {
+    let chain = std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    tracing::error!(error = %chain, "a preview failed");
+    Page::broken()
+}
+
+/// What an app says, until its reader may not hear it any more.
+struct Revocable {
+    body: Incoming,
+    revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Revocable {
+    fn new(body: Incoming, revoked: CancellationToken) -> Self {
+        Self {
+            body,
+            revoked: Box::pin(revoked.cancelled_owned()),
+        }
+    }
+}
+
+impl hyper::body::Body for Revocable {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.revoked.as_mut().poll(cx).is_ready() {
+            let ended = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "the permission ended");
+            return Poll::Ready(Some(Err(axum::Error::new(ended))));
+        }
+        Pin::new(&mut self.body).poll_frame(cx).map_err(axum::Error::new)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str, hosts: &[&str]) -> http::Request<()> {
+        let mut request = http::Request::builder().uri(uri).body(()).unwrap();
+        for host in hosts {
+            request.headers_mut().append("host", host.parse().unwrap());
+        }
+        request
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let of = |uri: &str, hosts: &[&str]| authority(&request(uri, hosts)).ok().map(|host| host.map(str::to_owned));
+        assert_eq!(of("/", &["a:1"]), Some(Some("a:1".to_owned())));
+        assert_eq!(of("http://a:1/", &[]), Some(Some("a:1".to_owned())));
+        assert_eq!(of("http://A:1/", &["a:1"]), Some(Some("A:1".to_owned())));
+        assert_eq!(of("/", &[]), Some(None));
+        assert_eq!(of("/", &["a", "b"]), None);
+        assert_eq!(of("/", &["a", "a"]), None);
+        assert_eq!(of("http://a/", &["b"]), None);
+    }
+
+    #[test]
+    fn a_path_to_come_back_to_stays_here() {
+        for good in ["/", "/a?b=c#d", "/a//b", "/%2F/x"] {
+            assert!(is_local(good), "{good}");
+        }
+        let long = format!("/{}", "x".repeat(MAX_RETURN));
+        for bad in [
+            "",
+            "a",
+            "//evil.example",
+            "/\\evil.example",
+            "/a b",
+            "/\n",
+            "http://x",
+            "/.mistle/open",
+            &long,
+        ] {
+            assert!(!is_local(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! What is changed on the way between a browser and an app.
+//!
+//! An app believes that a browser on its own machine asks: `Host`, `Origin` and `Referer` all say
+//! `http://localhost:PORT`, and no `X-Forwarded-*` says otherwise. Development servers compare
+//! these with each other (Django, Jupyter and Rails refuse a form, Next.js a server action, webpack
+//! a WebSocket when they differ), and what they compare differs too, so only telling all of them
+//! the same passes everywhere. On the way back an absolute `Location` to that address becomes the
+//! preview's own; bodies are never touched.
+//!
+//! Our cookies and tokens stay on this side, both ways.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+use url::{Host, Position, Url};
+
+use super::site::{Preview, Site};
+use crate::auth::caller::TOKEN_PREFIX;
+use crate::auth::origin::is_safe;
+
+/// Cookies of ours, with and without HTTPS: the previews', and the control plane's, which no
+/// browser sends here and no app may set.
+pub(super) const COOKIES: [&str; 4] = ["mistle-preview", "__Host-mistle-preview", "mistle", "__Host-mistle"];
+
+/// Headers that are meant for one hop alone, besides those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What proxies in front of us say about the browser, which an app would take for its own address;
+/// and what is answered by us.
+const NOT_FOR_APPS: [HeaderName; 9] = [
+    header::FORWARDED,
+    header::EXPECT,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// The protocol that a request asks to change to, if it does.
+pub(super) fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
+    if version == Version::HTTP_11 && asks {
+        headers.get(header::UPGRADE).cloned()
+    } else {
+        None
+    }
+}
+
+/// Makes the headers of a connection that changes its protocol.
+pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol);
+}
+
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Whether a page of another site, or of another session, made the browser ask. Following a link
+/// from there is fine; anything else is done with the reader's cookie behind the reader's back.
+pub(super) fn is_foreign(site: &Site, preview: Preview, method: &Method, headers: &HeaderMap, upgrades: bool) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let origin = text("origin");
+    let own = |origin: &str| {
+        site.find_origin(origin)
+            .is_some_and(|other| other.session == preview.session)
+    };
+    if origin.is_some_and(own) {
+        return false;
+    }
+    match text("sec-fetch-site") {
+        Some("same-origin" | "none") => false,
+        Some(_) => upgrades || !is_safe(method) || text("sec-fetch-mode") != Some("navigate"),
+        None => origin.is_some() && (upgrades || !is_safe(method)),
+    }
+}
+
+/// A request's headers, as the app sees them.
+pub(super) fn to_app(site: &Site, preview: Preview, headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    for name in &NOT_FOR_APPS {
+        headers.remove(name);
+    }
+    headers.insert(header::HOST, value(format!("localhost:{}", preview.port)));
+    for name in [header::ORIGIN, header::REFERER] {
+        let local = headers
+            .get(&name)
+            .and_then(|origin| origin.to_str().ok())
+            .and_then(|address| local_address(site, preview, address));
+        if let Some(local) = local {
+            headers.insert(name, value(local));
+        }
+    }
+    let ours = headers
+        .get(header::AUTHORIZATION)
+        .is_some_and(|value| String::from_utf8_lossy(value.as_bytes()).contains(TOKEN_PREFIX));
+    if ours {
+        headers.remove(header::AUTHORIZATION);
+    }
+    if let Some(cookies) = app_cookies(headers) {
+        headers.remove(header::COOKIE);
+        if !cookies.is_empty()
+            && let Ok(mut cookies) = HeaderValue::from_bytes(&cookies)
+        {
+            cookies.set_sensitive(true);
+            headers.insert(header::COOKIE, cookies);
+        }
+    }
+}
+
+/// The address on the app's own machine of a page of this session, whichever port it is on.
+fn local_address(site: &Site, preview: Preview, address: &str) -> Option<String> {
+    let (scheme, rest) = address.split_once("://")?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    let other = site.find_origin(&format!("{scheme}://{}", &rest[..end]))?;
+    (other.session == preview.session).then(|| format!("http://localhost:{}{}", other.port, &rest[end..]))
+}
+
+/// All cookies but ours as one header, as HTTP/1.1 has them; none when there was none.
+fn app_cookies(headers: &HeaderMap) -> Option<Vec<u8>> {
+    headers.get(header::COOKIE)?;
+    let pairs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty() && !is_ours(pair))
+        .collect();
+    Some(pairs.join(&b"; "[..]))
+}
+
+fn is_ours(pair: &[u8]) -> bool {
+    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    COOKIES.iter().any(|ours| ours.as_bytes() == name)
+}
+
+/// An answer's headers, as the browser sees them. `origin` is the preview's own.
+pub(super) fn to_browser(origin: &str, preview: Preview, headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    let location = headers
+        .get(header::LOCATION)
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| public_location(origin, preview, location));
+    if let Some(location) = location {
+        headers.insert(header::LOCATION, value(location));
+    }
+    let cookies: Vec<HeaderValue> = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .filter_map(own_cookie)
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+}
+
+/// An absolute address of the app on its own machine, as one of the preview.
+fn public_location(origin: &str, preview: Preview, location: &str) -> Option<String> {
+    let url = match Url::parse(location) {
+        Err(url::ParseError::RelativeUrlWithoutBase) if location.starts_with("//") => {
+            Url::parse(&format!("http:{location}")).ok()?
+        }
+        parsed => parsed.ok()?,
+    };
+    let is_app = match url.host()? {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => address.is_loopback() || address.is_unspecified(),
+        Host::Ipv6(address) => address.is_loopback() || address.is_unspecified(),
+    };
+    let is_app = is_app
+        && matches!(url.scheme(), "http" | "https")
+        && url.port_or_known_default() == Some(preview.port)
+        && url.username().is_empty()
+        && url.password().is_none();
+    is_app.then(|| format!("{origin}{}", &url[Position::BeforePath..]))
+}
+
+/// A cookie for exactly this host; none when it would take the place of ours.
+fn own_cookie(cookie: &HeaderValue) -> Option<HeaderValue> {
+    let bytes = cookie.as_bytes();
+    if is_ours(bytes.split(|byte| *byte == b';').next().unwrap_or_default()) {
+        return None;
+    }
+    let is_domain = |part: &[u8]| {
+        let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"domain")
+    };
+    let mut parts = bytes.split(|byte| *byte == b';');
+    let pair = parts.next().unwrap_or_default();
+    let kept: Vec<&[u8]> = std::iter::once(pair)
+        .chain(parts.filter(|part| !is_domain(part)))
+        .collect();
+    let mut cookie = HeaderValue::from_bytes(&kept.join(&b";"[..])).ok()?;
+    cookie.set_sensitive(true);
+    Some(cookie)
+}
+
+/// What is put together here is made of valid headers and URLs.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use mistle_protocol::id::SessionId;
+
+    use super::*;
+
+    fn world() -> (Site, Preview, String) {
+        let site = Site::new(&Url::parse("http://127.0.0.1:4747").unwrap(), "localhost");
+        let preview = Preview {
+            session: SessionId::new(),
+            port: 3000,
+        };
+        let origin = site.address(preview, "");
+        (site, preview, origin)
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, text) in pairs {
+            headers.append(*name, text.parse().unwrap());
+        }
+        headers
+    }
+
+    fn shown(headers: &HeaderMap) -> Vec<String> {
+        let mut shown: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        shown.sort();
+        shown
+    }
+
+    #[test]
+    fn an_app_sees_a_browser_on_its_own_machine() {
+        let (site, preview, origin) = world();
+        let mut sent = headers(&[
+            ("host", "3000--x.localhost:4747"),
+            ("origin", &origin),
+            ("referer", &format!("{origin}/a?b=http://c")),
+            ("cookie", "a=1; mistle-preview=secret;  b=2"),
+            ("cookie", "__Host-mistle-preview=secret; mistle=x; c=d=e"),
+            ("authorization", "Bearer mst_secret"),
+            ("x-forwarded-host", "3000--x.localhost"),
+            ("connection", "keep-alive, x-hop"),
+            ("x-hop", "1"),
+            ("accept", "*/*"),
+        ]);
+        to_app(&site, preview, &mut sent);
+        assert_eq!(
+            shown(&sent),
+            [
+                "accept: */*",
+                "cookie: a=1; b=2; c=d=e",
+                "host: localhost:3000",
+                "origin: http://localhost:3000",
+                "referer: http://localhost:3000/a?b=http://c",
+            ]
+        );
+        let mut own = headers(&[("authorization", "Basic YTpi"), ("cookie", "mistle-preview=x")]);
+        to_app(&site, preview, &mut own);
+        assert_eq!(shown(&own), ["authorization: Basic YTpi", "host: localhost:3000"]);
+    }
+
+    #[test]
+    fn other_origins_stay_what_they_are() {
+        let (site, preview, _) = world();
+        let sibling = site.address(Preview { port: 8000, ..preview }, "");
+        let stranger = site.address(
+            Preview {
+                session: SessionId::new(),
+                ..preview
+            },
+            "",
+        );
+        for (said, seen) in [
+            (sibling.as_str(), "http://localhost:8000"),
+            (&stranger, &stranger),
+            ("null", "null"),
+            ("https://example.com", "https://example.com"),
+        ] {
+            let mut sent = headers(&[("origin", said)]);
+            to_app(&site, preview, &mut sent);
+            assert_eq!(sent["origin"], seen);
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_the_app_itself_are_rewritten() {
+        let (_, preview, origin) = world();
+        for (location, expected) in [
+            ("http://localhost:3000", format!("{origin}/")),
+            ("http://localhost:3000/a?b#c", format!("{origin}/a?b#c")),
+            ("HTTP://LOCALHOST:3000/a", format!("{origin}/a")),
+            ("https://127.0.0.1:3000/a", format!("{origin}/a")),
+            ("http://[::1]:3000/a", format!("{origin}/a")),
+            ("http://0.0.0.0:3000/a", format!("{origin}/a")),
+            ("//localhost:3000/a", format!("{origin}/a")),
+            (
+                "http://localhost:3000\\@evil.example/",
+                format!("{origin}/@evil.example/"),
+            ),
+        ] {
+            assert_eq!(
+                public_location(&origin, preview, location),
+                Some(expected),
+                "{location}"
+            );
+        }
+        for other in [
+            "/a",
+            "a",
+            "",
+            "http://localhost:3001/",
+            "http://localhost/",
+            "http://example.com:3000/",
+            "http://localhost.example.com:3000/",
+            "http://user@localhost:3000/",
+            "ws://localhost:3000/",
+            "//example.com/",
+        ] {
+            assert_eq!(public_location(&origin, preview, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn cookies_stay_with_their_host_and_away_from_ours() {
+        let (_, preview, origin) = world();
+        let mut answer = headers(&[
+            ("set-cookie", "a=1; Domain=localhost; Path=/; HttpOnly"),
+            ("set-cookie", "b=domain=x;domain=.localhost"),
+            ("set-cookie", "mistle-preview=stolen; Path=/"),
+            ("set-cookie", " mistle = x"),
+            ("location", "/next"),
+            ("keep-alive", "timeout=5"),
+        ]);
+        to_browser(&origin, preview, &mut answer);
+        assert_eq!(
+            shown(&answer),
+            [
+                "location: /next",
+                "set-cookie: a=1; Path=/; HttpOnly",
+                "set-cookie: b=domain=x"
+            ]
+        );
+    }
+
+    #[test]
+    fn another_site_may_link_here_and_nothing_else() {
+        let (site, preview, origin) = world();
+        let sibling = site.address(Preview { port: 8000, ..preview }, "");
+        let stranger = site.address(
+            Preview {
+                session: SessionId::new(),
+                ..preview
+            },
+            "",
+        );
+        let foreign = |method: &Method, upgrades, pairs: &[(&'static str, &str)]| {
+            is_foreign(&site, preview, method, &headers(pairs), upgrades)
+        };
+        let (get, post) = (Method::GET, Method::POST);
+        let link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
+        assert!(!foreign(&get, false, &link));
+        assert!(!foreign(&get, false, &[]));
+        assert!(!foreign(&post, false, &[("origin", &origin)]));
+        assert!(!foreign(&get, true, &[("origin", &origin)]));
+        assert!(!foreign(
+            &post,
+            false,
+            &[("origin", &sibling), ("sec-fetch-site", "same-site")]
+        ));
+        assert!(!foreign(
+            &post,
+            false,
+            &[("origin", "null"), ("sec-fetch-site", "same-origin")]
+        ));
+        assert!(foreign(&post, false, &link), "a form of another site");
+        assert!(
+            foreign(&get, true, &[("origin", &stranger)]),
+            "a WebSocket of another session"
+        );
+        assert!(foreign(&get, true, &[("origin", "http://127.0.0.1:4747")]));
+        assert!(foreign(&post, false, &[("origin", "null")]));
+        assert!(
+            foreign(
+                &get,
+                false,
+                &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors")]
+            ),
+            "a script of ours elsewhere"
+        );
+        assert!(foreign(
+            &get,
+            false,
+            &[
+                ("origin", &stranger),
+                ("sec-fetch-site", "same-site"),
+                ("sec-fetch-mode", "cors")
+            ]
+        ));
+    }
+
+    #[test]
+    fn only_a_request_that_asks_for_it_changes_its_protocol() {
+        let asks = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        assert_eq!(
+            upgrade(Version::HTTP_11, &asks),
+            Some(HeaderValue::from_static("websocket"))
+        );
+        assert_eq!(upgrade(Version::HTTP_2, &asks), None);
+        assert_eq!(upgrade(Version::HTTP_11, &headers(&[("upgrade", "h2c")])), None);
+    }
+}
