@@ -105,7 +105,7 @@ export function onSignedOut(listener: Listener): () => void {
 
 interface Call {
   action: string;
-  method?: "GET" | "POST" | "PATCH" | "DELETE";
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   body?: unknown;
   /** Makes a create safe to repeat. */
   idempotencyKey?: string;

@@ -40,6 +40,12 @@ const REPLAY_FLUSH_MS = 150;
 
 export type OnSession = (session: Session) => void;
 
+export type OwnMessage = NewMessage & {
+  delivery: "steer" | "queue";
+  /** Comments on changes that leave with it, by id. */
+  comments?: readonly string[];
+};
+
 export class SessionChannel {
   readonly id: string;
   readonly #onSession: OnSession;
@@ -91,13 +97,14 @@ export class SessionChannel {
   }
 
   /** Sends a message. It shows at once; when the server refuses it, it stays with the reason. */
-  async send(message: NewMessage & { delivery: "steer" | "queue" }): Promise<void> {
+  async send(message: OwnMessage): Promise<void> {
     const local: LocalMessage = {
       localId: newIdempotencyKey(),
       text: message.text,
       delivery: message.delivery,
       model: message.model ?? null,
       effort: message.effort ?? null,
+      comments: message.comments ?? [],
       status: "sending",
     };
     this.#set({ local: [...this.#snapshot.local, local] });
@@ -135,9 +142,10 @@ export class SessionChannel {
 
   async #post(local: LocalMessage): Promise<void> {
     this.#patchLocal(local.localId, { status: "sending", error: undefined });
-    const { text, delivery, model, effort } = local;
+    const { text, delivery, model, effort, comments } = local;
+    const body = { text, delivery, model, effort, ...(comments.length > 0 && { comments: [...comments] }) };
     try {
-      const sent = await api.send(this.id, { text, delivery, model, effort }, local.localId);
+      const sent = await api.send(this.id, body, local.localId);
       this.#patchLocal(local.localId, { status: "sent", messageId: sent.id });
     } catch (error) {
       this.#patchLocal(local.localId, { status: "failed", error: asApiError(error, "Send message") });

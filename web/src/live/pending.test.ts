@@ -22,6 +22,7 @@ const local = (patch: Partial<LocalMessage> = {}): LocalMessage => ({
   delivery: "steer",
   model: null,
   effort: null,
+  comments: [],
   status: "sending",
   ...patch,
 });

@@ -6,6 +6,7 @@
 import type { ApiError } from "../api/client";
 import type { Delivery, QueuedMessage, Session } from "../api/types";
 import type { Transcript } from "./reducer";
+import { withoutComments } from "./told";
 
 /** A message of this page that the server may not have. */
 export interface LocalMessage {
@@ -15,6 +16,8 @@ export interface LocalMessage {
   delivery: Delivery;
   model: string | null;
   effort: string | null;
+  /** Comments that leave with it, by id. */
+  comments: readonly string[];
   status: "sending" | "sent" | "failed";
   /** Its id, once the server gave one. */
   messageId?: string;
@@ -65,13 +68,13 @@ export function pendingView(sources: Sources): PendingView {
   for (const message of left.values()) {
     if (queued.has(message.id) || transcript.shown.has(message.id)) continue;
     if (transcript.delivered.has(message.id)) {
-      bubbles.push({ key: message.id, text: message.text, status: "waiting" });
+      bubbles.push({ key: message.id, text: withoutComments(message.text), status: "waiting" });
     }
   }
   queue.forEach((message, position) => {
     if (transcript.shown.has(message.id)) return;
     if (isImmediate(message, sources, position)) {
-      bubbles.push({ key: message.id, text: message.text, status: "waiting" });
+      bubbles.push({ key: message.id, text: withoutComments(message.text), status: "waiting" });
     } else {
       listed.push(message);
     }
@@ -80,7 +83,8 @@ export function pendingView(sources: Sources): PendingView {
   const unclaimed = new Map<string, number>();
   const claimed = new Set(local.map((message) => message.messageId));
   for (const message of [...queue, ...left.values()]) {
-    if (!claimed.has(message.id)) unclaimed.set(message.text, (unclaimed.get(message.text) ?? 0) + 1);
+    const text = withoutComments(message.text);
+    if (!claimed.has(message.id)) unclaimed.set(text, (unclaimed.get(text) ?? 0) + 1);
   }
   for (const message of local) {
     const id = message.messageId;

@@ -1,5 +1,6 @@
 import { ArrowUp, Square } from "lucide-react";
 import {
+  type ReactNode,
   type Ref,
   useCallback,
   useEffect,
@@ -36,6 +37,12 @@ interface ComposerProps {
   usage: Usage | null;
   /** What was said before, newest last. */
   history: readonly string[];
+  /** Comments on changes that leave with the next message, by id. */
+  comments: readonly string[];
+  /** Told which of them left. */
+  onSent: (comments: readonly string[]) => void;
+  /** What else leaves with it, drawn above the text. */
+  chips: ReactNode;
   ref: Ref<ComposerHandle>;
 }
 
@@ -81,7 +88,7 @@ function modeOf(session: Session): { send: string; hint: string; delivery: Deliv
   return { send: "Steer", hint: "", delivery: "steer", working: true };
 }
 
-export function Composer({ session, channel, usage, history, ref }: ComposerProps) {
+export function Composer({ session, channel, usage, history, comments, onSent, chips, ref }: ComposerProps) {
   const [text, setText] = useDraft(session.id);
   const [choice, setChoice] = useStored<Choice>(`model:${session.id}`, NO_CHOICE);
   const [recalled, setRecalled] = useState(0);
@@ -90,7 +97,7 @@ export function Composer({ session, channel, usage, history, ref }: ComposerProp
   const resolved = resolveChoice(session.models, choice, session);
   const mode = modeOf(session);
   const tooLong = text.length > MAX_BYTES / 4 && new Blob([text]).size > MAX_BYTES;
-  const canSend = text.trim() !== "" && !tooLong;
+  const canSend = (text.trim() !== "" || comments.length > 0) && !tooLong;
 
   useImperativeHandle(
     ref,
@@ -127,7 +134,9 @@ export function Composer({ session, channel, usage, history, ref }: ComposerProp
       delivery,
       model: choice.model && resolved.model ? resolved.model.id : null,
       effort: choice.effort && resolved.effort ? resolved.effort : null,
+      comments: [...comments],
     });
+    onSent(comments);
     if (canStart(session)) void actions.start(session);
   };
   const interrupt = () => void actions.interrupt(session);
@@ -212,6 +221,7 @@ export function Composer({ session, channel, usage, history, ref }: ComposerProp
 
   return (
     <div className="composer" data-pane="composer">
+      {chips}
       <textarea
         ref={area}
         data-pane-focus

@@ -2,6 +2,7 @@ import {
   ChevronLeft,
   CirclePlay,
   Ellipsis,
+  FileDiff,
   FlaskConical,
   FolderGit2,
   PanelLeft,
@@ -12,6 +13,7 @@ import {
 } from "lucide-react";
 import { useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
+import type { ChangesTotals } from "../../api/changes";
 import type { Session } from "../../api/types";
 import { runCommand } from "../../keys/registry";
 import { Button, IconButton } from "../../ui/Button";
@@ -63,7 +65,39 @@ interface SessionHeaderProps {
   onRename: (renaming: boolean) => void;
   onDelete: () => void;
   terminalOpen: boolean;
+  changes: {
+    open: boolean;
+    /** Why there is nothing to show. */
+    off: string | undefined;
+    totals: ChangesTotals | undefined;
+  };
   sidebarOpen: boolean;
+}
+
+function ChangesButton({ open, off, totals }: SessionHeaderProps["changes"]) {
+  const disabled = off !== undefined && !open;
+  return (
+    <Tip
+      text={disabled ? off : open ? "Hide changes" : "Show changes"}
+      keys={disabled ? undefined : "mod+shift+d"}
+    >
+      <Button
+        className={open ? "on" : ""}
+        aria-pressed={open}
+        aria-disabled={disabled || undefined}
+        icon={<FileDiff size={16} />}
+        onClick={() => runCommand("view.changes")}
+      >
+        Changes
+        {!off && totals && totals.files > 0 && (
+          <span className="changes-count">
+            {totals.added > 0 && <span className="added">+{totals.added.toLocaleString()}</span>}
+            {totals.removed > 0 && <span className="removed">−{totals.removed.toLocaleString()}</span>}
+          </span>
+        )}
+      </Button>
+    </Tip>
+  );
 }
 
 export function SessionHeader({
@@ -72,6 +106,7 @@ export function SessionHeader({
   onRename,
   onDelete,
   terminalOpen,
+  changes,
   sidebarOpen,
 }: SessionHeaderProps) {
   const narrow = useIsNarrow();
@@ -120,6 +155,7 @@ export function SessionHeader({
           </span>
         </Tip>
       )}
+      {!narrow && <ChangesButton {...changes} />}
       {!narrow && (
         <Tip text={terminalOpen ? "Hide terminal" : "Show terminal"} keys="mod+j">
           <Button

@@ -3,6 +3,7 @@ import { memo, type ReactNode } from "react";
 import type { PlanStep, TurnOutcome } from "../../api/types";
 import type { EntryOf } from "../../live/reducer";
 import type { ItemOf, Row } from "../../live/rows";
+import { withoutComments } from "../../live/told";
 import { Button } from "../../ui/Button";
 import { CodeText } from "../../ui/CodeText";
 import { CopyButton, CopyIconButton } from "../../ui/CopyButton";
@@ -21,20 +22,31 @@ export interface RowContext {
   onNewSession: () => void;
   /** The last turn, the only one that can be tried again. */
   lastTurn: string | undefined;
+  /** What belongs below a message that a person sent. */
+  below: (messageId: string) => ReactNode;
 }
 
 /** What a person said. */
 export const UserBubble = memo(
   ({ text, status, children }: { text: string; status?: string; children?: ReactNode }) => (
     <div className={status ? `user pending ${status}` : "user"}>
-      <div className="user-text">
-        <span className="hidden-text">You: </span>
-        <CodeText text={text} />
-      </div>
+      {text && (
+        <div className="user-text">
+          <span className="hidden-text">You: </span>
+          <CodeText text={text} />
+        </div>
+      )}
       {children}
     </div>
   ),
 );
+
+/** A message with the comments that left with it. */
+function UserMessage({ row, context }: { row: Extract<Row, { kind: "user" }>; context: RowContext }) {
+  const { text, message_id } = row.item.body;
+  const below = message_id ? context.below(message_id) : null;
+  return <UserBubble text={below ? withoutComments(text) : text}>{below}</UserBubble>;
+}
 
 function Quiet({ children, at, tone }: { children: ReactNode; at?: string; tone?: "fail" | "warn" }) {
   return (
@@ -220,7 +232,7 @@ function rowState(row: Extract<Row, { kind: "files" }>): string | undefined {
 export const RowView = memo(({ row, context }: { row: Row; context: RowContext }) => {
   switch (row.kind) {
     case "user":
-      return <UserBubble text={row.item.body.text} />;
+      return <UserMessage row={row} context={context} />;
     case "agent":
       return (
         <div className={row.streaming ? "agent streaming" : "agent"}>

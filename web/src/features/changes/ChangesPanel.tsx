@@ -1,0 +1,694 @@
+import {
+  CirclePlay,
+  Columns2,
+  Download,
+  Ellipsis,
+  FoldVertical,
+  PanelLeft,
+  RotateCw,
+  Rows3,
+  UnfoldVertical,
+  X,
+} from "lucide-react";
+import { DropdownMenu } from "radix-ui";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { Virtualizer, type VirtualizerHandle } from "virtua";
+import {
+  type ChangedFile,
+  type Comment,
+  type Comparison,
+  changesApi,
+  keyOf,
+  type Scope,
+} from "../../api/changes";
+import { useCommands } from "../../keys/registry";
+import { Button, IconButton } from "../../ui/Button";
+import { ErrorNote } from "../../ui/ErrorNote";
+import { ChoiceMenu, Menu, MenuItem, MenuLine } from "../../ui/Menu";
+import { useStored } from "../../ui/storage";
+import { say, sayError } from "../../ui/toasts";
+import { CommentCard, writingComment } from "./CommentBox";
+import "./changes.css";
+import { baseDetail, headNote, SCOPES, scopeLabel } from "./describe";
+import { type Draft, useDrafts } from "./drafts";
+import { type FileActions, type FileHandle, FileSection, type ViewAnchor } from "./FileSection";
+import { FileTree } from "./FileTree";
+import { groupBy } from "./group";
+import type { ChangeList } from "./list";
+import type { Views } from "./marks";
+import { useCommentActions } from "./marks";
+import { readPanelUrl, writePanelUrl } from "./url";
+
+/** From this width on, in pixels, two columns fit. */
+const SPLIT_FROM = 900;
+/** Below it they never do. */
+const SPLIT_NEVER = 560;
+/** From this width on there is room for the tree. */
+const TREE_FROM = 720;
+/** Width of a character of `--code-text`, in pixels. */
+const CHARACTER = 7.2;
+/** What a line's numbers and sign take, in pixels. */
+const GUTTERS = 110;
+const HEAD_HEIGHT = 36;
+
+export interface PanelOptions {
+  scope: Scope;
+  ignoreWhitespace: boolean;
+}
+
+export interface ChangesPanelProps {
+  session: string;
+  list: ChangeList & { again: () => void };
+  options: PanelOptions;
+  onOptions: (options: PanelOptions) => void;
+  comments: readonly Comment[];
+  views: Views;
+  running: boolean;
+  /** Starts the sandbox; none when it can't be started. */
+  onStart: (() => void) | undefined;
+  onClose: (() => void) | undefined;
+  /** A comment to bring into view; another object, another time. */
+  target: { comment: Comment } | undefined;
+}
+
+type View = "auto" | "split" | "unified";
+const NO_COMMENTS: readonly Comment[] = [];
+const NO_DRAFTS: readonly Draft[] = [];
+
+function useWidth(): [React.RefCallback<HTMLElement>, number] {
+  const [width, setWidth] = useState(0);
+  const observer = useRef<ResizeObserver>(undefined);
+  const ref = useCallback((element: HTMLElement | null) => {
+    observer.current?.disconnect();
+    if (!element) return;
+    setWidth(element.clientWidth);
+    observer.current = new ResizeObserver(() => setWidth(element.clientWidth));
+    observer.current.observe(element);
+  }, []);
+  return [ref, width];
+}
+
+export default function ChangesPanel(props: ChangesPanelProps) {
+  const { session, list, options, onOptions, views, running } = props;
+  const [area, width] = useWidth();
+  const [view, setView] = useStored<View>("diff-view", "auto");
+  const [treeWanted, setTreeWanted] = useStored<boolean | null>(`tree:${session}`, null);
+  const [linked] = useState(() => readPanelUrl(location.search));
+  const wanted = linked.view ?? view;
+  const [fromLink, setFromLink] = useState(linked.view !== undefined);
+  const chosenView = fromLink ? wanted : view;
+  const split =
+    width >= SPLIT_NEVER && (chosenView === "auto" ? width >= SPLIT_FROM : chosenView === "split");
+  const showTree = list.files.length > 1 && (treeWanted ?? width >= TREE_FROM);
+  const comparison: Comparison = useMemo(
+    () => ({ session, scope: options.scope, ignoreWhitespace: options.ignoreWhitespace }),
+    [session, options.scope, options.ignoreWhitespace],
+  );
+  const chooseView = (next: "split" | "unified") => {
+    setFromLink(false);
+    setView(next);
+  };
+  const shared = { ...props, comparison, split, linkedFile: linked.file };
+  const viewed = useMemo(() => list.files.filter(views.isViewed).length, [list.files, views]);
+  const note = list.head && headNote(list.head);
+
+  return (
+    <div className="changes" ref={area}>
+      <div className="changes-bar">
+        {list.files.length > 1 && width > 0 && (
+          <IconButton
+            label={showTree ? "Hide file tree" : "Show file tree"}
+            aria-pressed={showTree}
+            onClick={() => setTreeWanted(!showTree)}
+          >
+            <PanelLeft size={16} />
+          </IconButton>
+        )}
+        <h2>Changes</h2>
+        <ChoiceMenu
+          trigger={
+            <button
+              type="button"
+              className="btn ghost picker"
+              aria-label={`Compare: ${scopeLabel(options.scope)}`}
+            >
+              <span className="truncate">{scopeLabel(options.scope)}</span>
+              <ChevronDown />
+            </button>
+          }
+          value={options.scope}
+          choices={SCOPES.map((choice) => ({ ...choice, detail: baseDetail(list.head, choice.value) }))}
+          onChoose={(scope) => onOptions({ ...options, scope: scope as Scope })}
+        />
+        {list.files.length > 0 && (
+          <span className="changes-viewed" role="status">
+            {viewed} / {list.files.length.toLocaleString()} viewed
+          </span>
+        )}
+        <span className="spacer" />
+        {width >= SPLIT_NEVER && (
+          <IconButton
+            label={split ? "Show in one column" : "Show side by side"}
+            onClick={() => chooseView(split ? "unified" : "split")}
+          >
+            {split ? <Rows3 size={16} /> : <Columns2 size={16} />}
+          </IconButton>
+        )}
+        <PanelMenu {...shared} />
+        {props.onClose && (
+          <IconButton label="Hide changes" onClick={props.onClose}>
+            <X size={16} />
+          </IconButton>
+        )}
+      </div>
+      {note && <p className="changes-note">{note}</p>}
+      {list.totals?.truncated && (
+        <p className="changes-note">
+          Only the first {list.files.length.toLocaleString()} of {list.totals.files.toLocaleString()} changed
+          files are listed. Download the patch for all of them.
+        </p>
+      )}
+      {list.error && list.files.length > 0 && (
+        <div className="changes-note" role="alert">
+          The list may be out of date: {list.error.message}{" "}
+          <Button look="ghost" icon={<RotateCw size={14} />} onClick={list.again}>
+            Try again
+          </Button>
+        </div>
+      )}
+      {running || list.files.length > 0 ? (
+        <Review {...shared} key={options.scope} width={width} showTree={showTree} />
+      ) : (
+        <Stopped onStart={props.onStart} />
+      )}
+    </div>
+  );
+}
+
+function ChevronDown() {
+  return (
+    <svg width="12" height="12" viewBox="0 0 12 12" aria-hidden="true">
+      <path d="M3 4.5 6 7.5 9 4.5" fill="none" stroke="currentColor" strokeWidth="1.4" />
+    </svg>
+  );
+}
+
+function Stopped({ onStart }: { onStart: (() => void) | undefined }) {
+  return (
+    <div className="changes-empty">
+      <p>
+        {onStart
+          ? "The sandbox is stopped, and its files are in it."
+          : "Changes show when the session is ready."}
+      </p>
+      {onStart && (
+        <Button icon={<CirclePlay size={16} />} onClick={onStart}>
+          Start
+        </Button>
+      )}
+    </div>
+  );
+}
+
+/** What folding all or unfolding all does; the menu and the list share it. */
+const foldAll = new EventTarget();
+
+function PanelMenu({ options, onOptions, comparison, list }: ChangesPanelProps & { comparison: Comparison }) {
+  const fold = (folded: boolean) => foldAll.dispatchEvent(new CustomEvent("fold", { detail: folded }));
+  return (
+    <Menu
+      trigger={
+        <button type="button" className="btn ghost icon" aria-label="More for changes">
+          <Ellipsis size={16} />
+        </button>
+      }
+    >
+      <DropdownMenu.CheckboxItem
+        className="menu-item"
+        checked={options.ignoreWhitespace}
+        onCheckedChange={(ignoreWhitespace) => onOptions({ ...options, ignoreWhitespace })}
+      >
+        <span className="menu-check">
+          <DropdownMenu.ItemIndicator>✓</DropdownMenu.ItemIndicator>
+        </span>
+        Ignore white space
+      </DropdownMenu.CheckboxItem>
+      <MenuLine />
+      <MenuItem icon={<FoldVertical size={16} />} onSelect={() => fold(true)}>
+        Fold all files
+      </MenuItem>
+      <MenuItem icon={<UnfoldVertical size={16} />} onSelect={() => fold(false)}>
+        Unfold all files
+      </MenuItem>
+      <MenuLine />
+      <DropdownMenu.Item className="menu-item" asChild disabled={list.files.length === 0}>
+        <a href={changesApi.patchUrl(comparison)} download="changes.patch">
+          <Download size={16} />
+          Download as patch
+        </a>
+      </DropdownMenu.Item>
+    </Menu>
+  );
+}
+
+const EMPTY: Record<Scope, string> = {
+  branch: "No changes yet. What the agent changes shows here at once.",
+  uncommitted: "No uncommitted changes. What the agent changes shows here at once.",
+  last_turn: "Nothing changed since the last turn began.",
+};
+
+function Nothing({ list, options, onOptions }: ChangesPanelProps) {
+  if (list.error) {
+    return (
+      <div className="changes-empty">
+        <ErrorNote error={list.error}>
+          <Button icon={<RotateCw size={14} />} onClick={list.again}>
+            Try again
+          </Button>
+        </ErrorNote>
+      </div>
+    );
+  }
+  if (list.loading) return <div className="changes-empty" aria-busy="true" />;
+  if (list.head && !list.head.repository) {
+    return (
+      <div className="changes-empty">
+        <p>This session has no repository, so there is nothing to compare with.</p>
+      </div>
+    );
+  }
+  const noTurn = options.scope === "last_turn" && list.head?.base.kind === "none";
+  return (
+    <div className="changes-empty">
+      <p>{noTurn ? "No turn has begun yet." : EMPTY[options.scope]}</p>
+      {options.scope !== "branch" && (
+        <Button onClick={() => onOptions({ ...options, scope: "branch" })}>Show the whole branch</Button>
+      )}
+    </div>
+  );
+}
+
+type ReviewProps = ChangesPanelProps & {
+  comparison: Comparison;
+  split: boolean;
+  linkedFile: string | undefined;
+  width: number;
+  showTree: boolean;
+};
+
+/** The tree and the files. */
+function Review(props: ReviewProps) {
+  const { session, list, comments, views, comparison, split, options, width, showTree, target } = props;
+  const { files } = list;
+  const scroller = useRef<HTMLDivElement>(null);
+  const virtual = useRef<VirtualizerHandle>(null);
+  const handles = useRef(new Map<string, FileHandle>());
+  const anchor = useRef<ViewAnchor>(undefined);
+  /** Whether the person scrolls, rather than a key or a link. */
+  const byHand = useRef(false);
+  const [current, setCurrent] = useState<string>();
+  const [folds, setFolds] = useState<ReadonlyMap<string, boolean>>(new Map());
+  const [inLines, setInLines] = useState<string>();
+  const drafts = useDrafts(session);
+  const commentActions = useCommentActions(session);
+
+  const index = useMemo(() => new Map(files.map((file, i) => [keyOf(file.path), i])), [files]);
+  const byFile = useMemo(() => groupBy(comments, (comment) => keyOf(comment.anchor.path)), [comments]);
+  const commented = useMemo(
+    () => new Set([...byFile.keys(), ...drafts.byFile.keys()]),
+    [byFile, drafts.byFile],
+  );
+  const orphans = useMemo(
+    () =>
+      list.totals
+        ? comments.filter((comment) => comment.state === "draft" && !index.has(keyOf(comment.anchor.path)))
+        : [],
+    [comments, index, list.totals],
+  );
+  const isFolded = (file: ChangedFile) => folds.get(keyOf(file.path)) ?? views.isViewed(file);
+  const base = JSON.stringify(list.head?.base ?? null);
+  const at = current === undefined ? -1 : (index.get(current) ?? -1);
+  const currentFile = files[at];
+
+  const goTo = useCallback((i: number, file: ChangedFile | undefined) => {
+    if (!file) return;
+    byHand.current = false;
+    setCurrent(keyOf(file.path));
+    virtual.current?.scrollToIndex(i, { align: "start" });
+  }, []);
+  const step = (by: 1 | -1) => {
+    const next = Math.max(0, Math.min(files.length - 1, at + by));
+    goTo(next, files[next]);
+  };
+  const setFold = useCallback((file: ChangedFile, folded: boolean) => {
+    setFolds((known) => new Map(known).set(keyOf(file.path), folded));
+  }, []);
+  const setViewed = useCallback(
+    (file: ChangedFile, viewed: boolean) => {
+      views.mark(file, viewed);
+      // From here on the mark decides: viewed is folded, and one that changes unfolds.
+      setFolds((known) => {
+        const next = new Map(known);
+        next.delete(keyOf(file.path));
+        return next;
+      });
+    },
+    [views],
+  );
+  const nextUnviewed = () => {
+    for (let by = 1; by <= files.length; by++) {
+      const i = (at + by) % files.length;
+      const file = files[i];
+      if (file && !views.isViewed(file)) return goTo(i, file);
+    }
+    say("Every file is viewed");
+  };
+
+  useEffect(() => {
+    const onFold = (event: Event) => {
+      const folded = (event as CustomEvent<boolean>).detail;
+      setFolds(new Map(files.map((file) => [keyOf(file.path), folded])));
+    };
+    foldAll.addEventListener("fold", onFold);
+    return () => foldAll.removeEventListener("fold", onFold);
+  }, [files]);
+
+  const discard = useCallback(
+    async (file: ChangedFile, hunk?: Parameters<FileActions["discard"]>[1]) => {
+      try {
+        const { undo } = await changesApi.discard(session, {
+          path: file.path,
+          scope: comparison.scope,
+          hunk: hunk?.range ?? null,
+          fingerprint: file.fingerprint,
+        });
+        const what = hunk ? `a hunk of ${file.path.text}` : file.path.text;
+        say(`Discarded ${what}`, {
+          label: "Undo",
+          run: () =>
+            void changesApi
+              .restore(session, undo)
+              .then(list.again, (error) => sayError(error, "Undo discard")),
+        });
+        list.again();
+      } catch (error) {
+        sayError(error, "Discard changes");
+      }
+    },
+    [session, comparison.scope, list.again],
+  );
+  const focusPanel = useCallback(() => scroller.current?.focus({ preventScroll: true }), []);
+  const { open, edit, close } = drafts;
+  const actions: FileActions = useMemo(
+    () => ({
+      fold: setFold,
+      view: setViewed,
+      discard: (file, hunk) => void discard(file, hunk),
+      draft: open,
+      saveDraft: async (draft, text) => {
+        const edited = draft.edits && comments.find((comment) => comment.id === draft.edits);
+        if (edited) await commentActions.change(edited, text);
+        else await commentActions.create(draft.anchor, text);
+        close(draft.id);
+        focusPanel();
+      },
+      closeDraft: (draft) => {
+        close(draft.id);
+        focusPanel();
+      },
+      edit,
+      remove: (comment) => void commentActions.remove(comment),
+      lines: (file, inside) => setInLines(inside ? keyOf(file.path) : undefined),
+      register: (key, handle) => {
+        if (handle) handles.current.set(key, handle);
+        else handles.current.delete(key);
+      },
+      anchor: () => anchor.current,
+    }),
+    [setFold, setViewed, discard, open, edit, close, comments, commentActions, focusPanel],
+  );
+
+  const lineHandle = () => (inLines === undefined ? undefined : handles.current.get(inLines));
+  const isReading = () => inLines === undefined || !handles.current.has(inLines);
+  useCommands([
+    {
+      id: "changes.next-file",
+      title: "Next file",
+      group: "Changes",
+      keys: ["j"],
+      pane: "changes",
+      hidden: true,
+      when: isReading,
+      run: () => step(1),
+    },
+    {
+      id: "changes.previous-file",
+      title: "Previous file",
+      group: "Changes",
+      keys: ["k"],
+      pane: "changes",
+      hidden: true,
+      when: isReading,
+      run: () => step(-1),
+    },
+    {
+      id: "changes.next-unviewed",
+      title: "Next file that is not viewed",
+      group: "Changes",
+      keys: ["n"],
+      pane: "changes",
+      when: () => files.length > 0,
+      run: nextUnviewed,
+    },
+    {
+      id: "changes.viewed",
+      title: "Mark the file as viewed, or not",
+      group: "Changes",
+      keys: ["v"],
+      pane: "changes",
+      when: () => currentFile !== undefined,
+      run: () => currentFile && setViewed(currentFile, !views.isViewed(currentFile)),
+    },
+    {
+      id: "changes.fold",
+      title: "Fold or unfold the file",
+      group: "Changes",
+      keys: ["enter"],
+      pane: "changes",
+      hidden: true,
+      // Enter on a control is the control's.
+      when: () => currentFile !== undefined && document.activeElement === scroller.current,
+      run: () => currentFile && setFold(currentFile, !isFolded(currentFile)),
+    },
+    {
+      id: "changes.lines",
+      title: "Into the lines of the file",
+      group: "Changes",
+      keys: ["i"],
+      pane: "changes",
+      hidden: true,
+      when: () => currentFile !== undefined && isReading(),
+      run: () => {
+        const file = currentFile;
+        if (!file) return;
+        focusPanel();
+        if (handles.current.get(keyOf(file.path))?.enter()) return;
+        setFold(file, false);
+      },
+    },
+    ...(
+      [
+        ["changes.next-line", "Next line", ["j", "arrowdown"], 1, false],
+        ["changes.previous-line", "Previous line", ["k", "arrowup"], -1, false],
+        ["changes.extend-down", "Choose one more line", ["shift+j", "shift+arrowdown"], 1, true],
+        ["changes.extend-up", "Choose one line before", ["shift+k", "shift+arrowup"], -1, true],
+      ] as const
+    ).map(([id, title, keys, by, extend]) => ({
+      id,
+      title,
+      group: "Changes" as const,
+      keys: [...keys],
+      pane: "changes",
+      hidden: true,
+      when: () => !isReading(),
+      run: () => lineHandle()?.move(by, extend),
+    })),
+    {
+      id: "changes.comment",
+      title: "Comment on the lines",
+      group: "Changes",
+      keys: ["c"],
+      pane: "changes",
+      hidden: true,
+      run: () => {
+        const lines = lineHandle() ?? (current === undefined ? undefined : handles.current.get(current));
+        if (isReading() && !lines?.enter()) return;
+        // What `enter` chose is there with the next drawing.
+        requestAnimationFrame(() => lines?.comment());
+      },
+    },
+    {
+      id: "changes.save-comment",
+      title: "Save the comment",
+      group: "Changes",
+      keys: ["mod+enter"],
+      pane: "changes",
+      inText: true,
+      hidden: true,
+      when: () => writingComment() !== undefined,
+      run: () => writingComment()?.save(),
+    },
+    {
+      id: "changes.back",
+      title: "One level back",
+      group: "Changes",
+      keys: ["escape"],
+      pane: "changes",
+      inText: true,
+      hidden: true,
+      when: () =>
+        writingComment() !== undefined || !isReading() || document.activeElement !== scroller.current,
+      run: () => {
+        const comment = writingComment();
+        if (comment) return comment.close();
+        if (!isReading()) return lineHandle()?.leave();
+        focusPanel();
+      },
+    },
+  ]);
+
+  // What is looked at: the file at the top of the view, and its first line there.
+  const look = useCallback(() => {
+    const element = scroller.current;
+    const list = virtual.current;
+    if (!element || !list) return;
+    const first = files[list.findItemIndex(element.scrollTop + 1)];
+    if (first && byHand.current) setCurrent(keyOf(first.path));
+    const box = element.getBoundingClientRect();
+    const under = document
+      .elementsFromPoint(box.left + box.width / 2, box.top + HEAD_HEIGHT + 6)
+      .map((found) => found.closest<HTMLElement>("tr[data-no], td[data-no], tr.pair"))
+      .find((found) => found && element.contains(found));
+    const row = under?.dataset.no ? under : under?.querySelector<HTMLElement>("td.text[data-no]");
+    const file = row?.closest<HTMLElement>("[data-file]")?.dataset.file;
+    anchor.current =
+      row && file
+        ? {
+            key: file,
+            side: row.dataset.side === "old" ? "old" : "new",
+            no: Number(row.dataset.no),
+            top: row.getBoundingClientRect().top,
+          }
+        : undefined;
+  }, [files]);
+
+  // A file that comes or goes above what one looks at does not move it.
+  const before = useRef(files);
+  useLayoutEffect(() => {
+    const old = before.current;
+    before.current = files;
+    const element = scroller.current;
+    const list = virtual.current;
+    if (old === files || !element || !list || element.scrollTop === 0) return;
+    const top = old[list.findItemIndex(element.scrollTop + 1)];
+    const was = top && old.indexOf(top);
+    const now = top && index.get(keyOf(top.path));
+    if (was === undefined || now === undefined || was === now) return;
+    const inside = element.scrollTop - list.getItemOffset(was);
+    list.scrollToIndex(now, { align: "start", offset: Math.max(0, inside) });
+  }, [files, index]);
+
+  // What the link or a chip names is brought into view once it is there.
+  const [wanted, setWanted] = useState(props.linkedFile);
+  const [lastTarget, setLastTarget] = useState<typeof target>();
+  if (target !== lastTarget) {
+    setLastTarget(target);
+    if (target) setWanted(keyOf(target.comment.anchor.path));
+  }
+  const wantedIndex = wanted === undefined ? undefined : index.get(wanted);
+  useEffect(() => {
+    if (wantedIndex === undefined) return;
+    const file = files[wantedIndex];
+    setWanted(undefined);
+    goTo(wantedIndex, file);
+    if (file && lastTarget && keyOf(lastTarget.comment.anchor.path) === keyOf(file.path))
+      setFold(file, false);
+  }, [wantedIndex, files, goTo, lastTarget, setFold]);
+
+  const first = files[0];
+  useEffect(() => {
+    if (current === undefined && first) setCurrent(keyOf(first.path));
+  }, [current, first]);
+  useEffect(() => {
+    writePanelUrl({ file: current, view: split ? "split" : "unified", scope: options.scope });
+  }, [current, split, options.scope]);
+  useEffect(() => () => writePanelUrl(undefined), []);
+
+  const hand = () => {
+    byHand.current = true;
+  };
+  const treeWidth = showTree ? 220 : 0;
+  const columns = Math.max(20, Math.floor(((width - treeWidth - GUTTERS) / CHARACTER) * (split ? 0.5 : 1)));
+  return (
+    <div className="changes-body">
+      {showTree && (
+        <FileTree
+          files={files}
+          current={current}
+          isViewed={views.isViewed}
+          commented={commented}
+          onChoose={(file) => {
+            goTo(index.get(keyOf(file.path)) ?? 0, file);
+            if (isFolded(file)) setFold(file, false);
+          }}
+        />
+      )}
+      <section
+        ref={scroller}
+        className="changes-scroll"
+        aria-label="Diffs"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
+        tabIndex={0}
+        data-pane-focus
+        onScroll={look}
+        onWheel={hand}
+        onTouchMove={hand}
+        onPointerDown={hand}
+      >
+        {files.length === 0 && <Nothing {...props} />}
+        {orphans.length > 0 && (
+          <div className="elsewhere orphans">
+            <p>On files that are not changed any more</p>
+            {orphans.map((comment) => (
+              <div key={comment.id}>
+                <code>{comment.anchor.path.text}</code>
+                <CommentCard comment={comment} onEdit={actions.edit} onRemove={actions.remove} apart />
+              </div>
+            ))}
+          </div>
+        )}
+        <Virtualizer ref={virtual} scrollRef={scroller} data={files as ChangedFile[]} bufferSize={600}>
+          {(file) => {
+            const key = keyOf(file.path);
+            return (
+              <FileSection
+                key={key}
+                comparison={comparison}
+                file={file}
+                base={base}
+                folded={isFolded(file)}
+                viewed={views.isViewed(file)}
+                current={key === current}
+                split={split}
+                width={columns}
+                comments={byFile.get(key) ?? NO_COMMENTS}
+                drafts={drafts.byFile.get(key) ?? NO_DRAFTS}
+                actions={actions}
+              />
+            );
+          }}
+        </Virtualizer>
+      </section>
+    </div>
+  );
+}

@@ -1,0 +1,31 @@
+/** The panel's state in the address, so that a link opens what its sender saw. */
+import type { Scope } from "../../api/changes";
+import { isScope } from "./describe";
+
+export interface PanelUrl {
+  file?: string;
+  view?: "split" | "unified";
+  scope?: Scope;
+}
+
+export function readPanelUrl(search: string): PanelUrl {
+  const values = new URLSearchParams(search);
+  const view = values.get("view");
+  const scope = values.get("scope");
+  return {
+    file: values.get("file") ?? undefined,
+    view: view === "split" || view === "unified" ? view : undefined,
+    scope: isScope(scope) ? scope : undefined,
+  };
+}
+
+/** Puts the state into the address, or takes it out of it. Other parts stay. */
+export function writePanelUrl(state: PanelUrl | undefined): void {
+  const url = new URL(location.href);
+  for (const name of ["file", "view", "scope"] as const) {
+    const value = state?.[name];
+    if (value) url.searchParams.set(name, value);
+    else url.searchParams.delete(name);
+  }
+  if (url.href !== location.href) history.replaceState(history.state, "", url);
+}

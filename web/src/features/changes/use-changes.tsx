@@ -1,0 +1,50 @@
+/** What the session's page knows about changes while the panel is closed: numbers, comments, marks. */
+import { useState } from "react";
+import type { Comment } from "../../api/changes";
+import type { Session } from "../../api/types";
+import { useStored } from "../../ui/storage";
+import type { PanelOptions } from "./ChangesPanel";
+import { useChangeList } from "./list";
+import { useComments, useViews } from "./marks";
+import { readPanelUrl } from "./url";
+
+const OPTIONS: PanelOptions = { scope: "branch", ignoreWhitespace: false };
+
+export function useChanges(session: Session, tick: number, settled: unknown) {
+  const [stored, setOptions] = useStored<PanelOptions>(`changes:${session.id}`, OPTIONS);
+  // A link's scope counts until the person chooses another.
+  const [linked, setLinked] = useState(() => readPanelUrl(location.search));
+  const options = linked.scope ? { ...stored, scope: linked.scope } : stored;
+  const running = session.state === "running";
+  const comparison = { session: session.id, ...options };
+  const list = useChangeList(comparison, running, tick);
+  const comments = useComments(session.id, settled);
+  const views = useViews(session.id);
+  const [target, setTarget] = useState<{ comment: Comment }>();
+  return {
+    list,
+    comments,
+    views,
+    running,
+    options,
+    onOptions: (next: PanelOptions) => {
+      setLinked({ ...linked, scope: undefined });
+      setOptions(next);
+    },
+    /** Whether the address named a place in the panel. */
+    linked: linked.file !== undefined || linked.scope !== undefined,
+    target,
+    show: (comment: Comment) => setTarget({ comment }),
+  };
+}
+
+/** Why the panel has nothing to show; none when it has. */
+export function unavailable(
+  session: Session,
+  list: { head: { repository?: string | null } | undefined },
+): string | undefined {
+  if (session.state === "stopped" || session.state === "failed") return "The sandbox is stopped";
+  if (session.state !== "running" && session.state !== "disconnected") return "The session is not ready yet";
+  if (list.head ? !list.head.repository : !session.repository) return "This session has no repository";
+  return undefined;
+}
