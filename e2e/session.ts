@@ -52,9 +52,9 @@ export async function approveUntil(page: Page, end: Locator) {
   for (;;) {
     await expect(ask.or(end).first()).toBeVisible()
     if (await end.isVisible()) return
-    const card = await approval(page).innerText()
+    const cards = await approval(page).allInnerTexts()
     await ask.click()
     // Answered: this card is gone, another one may have come.
-    await expect.poll(async () => (await approval(page).count()) > 0 ? await approval(page).innerText() : '').not.toBe(card)
+    await expect.poll(() => approval(page).allInnerTexts()).not.toEqual(cards)
   }
 }
