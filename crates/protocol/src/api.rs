@@ -32,6 +32,9 @@ pub struct NewSession {
     /// The repository to work in; none starts in an empty workspace.
     #[serde(default)]
     pub repository: Option<Repository>,
+    /// More repositories to have beside it; without `repository`, the first one is the primary one.
+    #[serde(default)]
+    pub repositories: Vec<Repository>,
     /// What the agent should do. The first message.
     pub task: String,
     /// The title; the first line of the task otherwise.
@@ -52,6 +55,10 @@ pub struct SessionPatch {
     /// The title, 1 to 200 characters.
     #[serde(default)]
     pub title: Option<String>,
+    /// The path of the workspace that becomes the primary one: where the next turn, new
+    /// conversations, terminals and the TUI run. It never changes the conversation.
+    #[serde(default)]
+    pub cwd: Option<String>,
 }
 
 /// A message to send. `POST /sessions/{id}/messages` takes an `Idempotency-Key` header.

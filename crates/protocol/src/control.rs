@@ -80,6 +80,9 @@ pub struct Deliver {
     pub conversation_id: Option<ConversationId>,
     /// The text.
     pub text: String,
+    /// Where the turn that it starts runs; the plan's working directory otherwise.
+    #[serde(default)]
+    pub cwd: Option<String>,
     /// Whether it may join a running turn; otherwise it is refused while one runs.
     pub steer: bool,
     /// The model of this and later turns.

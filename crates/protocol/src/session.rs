@@ -32,10 +32,13 @@ pub struct Session {
     pub scripted: bool,
     /// The runtime: `codex`.
     pub runtime: String,
-    /// The repository that was chosen, if any.
+    /// The primary repository, if there is one.
     pub repository: Option<Repository>,
-    /// The working directory in the sandbox.
+    /// The working directory in the sandbox: the path of the primary workspace.
     pub cwd: String,
+    /// The folders to work in; more than one when the session has several repositories.
+    #[serde(default)]
+    pub workspaces: Vec<Workspace>,
     /// The conversation that messages go to.
     pub conversation_id: Option<ConversationId>,
     /// The turn that runs.
@@ -58,6 +61,19 @@ pub struct Session {
     pub created_at: Timestamp,
     /// When something last happened.
     pub updated_at: Timestamp,
+}
+
+/// A folder to work in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Workspace {
+    /// For a person; unique in its session.
+    pub name: String,
+    /// Its path in the sandbox.
+    pub path: String,
+    /// The repository that was cloned there; none for a plain folder.
+    pub repository: Option<Repository>,
+    /// The branch or tag that was asked for.
+    pub branch: Option<String>,
 }
 
 /// Where a session's sandbox is. `model::session` draws the machine.

@@ -538,6 +538,7 @@ async fn wrong_input_is_named() -> Result<()> {
     let new = |task: &str| NewSession {
         profile: None,
         repository: None,
+        repositories: Vec::new(),
         task: task.to_owned(),
         title: None,
         model: None,

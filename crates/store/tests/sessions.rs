@@ -52,6 +52,7 @@ fn row(organization_id: OrganizationId) -> SessionRow {
         effort: None,
         models: Vec::new(),
         usage: None,
+        workspaces: Vec::new(),
         approvals: Vec::new(),
         queued: 1,
         last_seq: 0,

@@ -107,11 +107,11 @@ impl Api {
         let new = NewSession {
             profile: None,
             repository,
+            repositories: Vec::new(),
             task: task.to_owned(),
             title: None,
             model: None,
             effort: None,
-            comments: Vec::new(),
         };
         self.post("/sessions", &new).await
     }
@@ -128,6 +128,7 @@ impl Api {
             delivery,
             model: None,
             effort: None,
+            comments: Vec::new(),
         };
         self.post(&format!("/sessions/{id}/messages"), &new).await
     }

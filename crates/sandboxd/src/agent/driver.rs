@@ -74,10 +74,11 @@ pub(crate) struct Planned {
 }
 
 /// Whether two plans ask for the same. The conversation is no part of it: the server learns of it
-/// later.
+/// later. Nor is the working directory, which a person changes while the runtime goes on.
 pub(crate) fn same(one: &Plan, other: &Plan) -> bool {
     let without = |plan: &Plan| Plan {
         conversation_id: None,
+        cwd: String::new(),
         ..plan.clone()
     };
     without(one) == without(other)
@@ -152,11 +153,12 @@ impl Driver {
 
     /// Lives with one plan: gets ready, serves, starts the runtime again when it ended.
     async fn live(&mut self, planned: &Planned) -> Unready {
-        let plan = Arc::clone(&planned.plan);
+        let mut plan = Arc::clone(&planned.plan);
         let mut starts = 0;
         let mut wait = BACK_OFF.0;
         loop {
             starts += 1;
+            plan = self.latest(plan);
             let runtime = match self.get_ready(&plan, starts).await {
                 Ok(runtime) => runtime,
                 Err(unready) => return unready,
@@ -202,6 +204,12 @@ impl Driver {
                 return unready;
             }
         }
+    }
+
+    /// The plan as it is, when it is the same but for what may change beside a runtime.
+    fn latest(&self, plan: Arc<Plan>) -> Arc<Plan> {
+        let latest = self.plans.borrow().as_ref().map(|planned| Arc::clone(&planned.plan));
+        latest.filter(|latest| same(latest, &plan)).unwrap_or(plan)
     }
 
     /// Waits before the next start, answering commands.
@@ -303,7 +311,9 @@ impl Driver {
 
     /// Serves until the runtime or the plan ends.
     async fn serve<R: Runtime>(&mut self, plan: &Arc<Plan>, mut runtime: R, ready: Ready) -> (R, End) {
-        if let Err(trouble) = self.resume_all(plan, &mut runtime).await {
+        let mut plan = self.latest(Arc::clone(plan));
+        runtime.relocate(&plan.cwd).await;
+        if let Err(trouble) = self.resume_all(&plan, &mut runtime).await {
             return (runtime, trouble.into());
         }
         self.record_all(ready.notices).await;
@@ -313,7 +323,7 @@ impl Driver {
         })
         .await;
         self.ready.send_replace(true);
-        let mut work = self.send_again(plan, &mut runtime).await;
+        let mut work = self.send_again(&plan, &mut runtime).await;
         loop {
             if let Err(trouble) = work {
                 return (runtime, trouble.into());
@@ -325,18 +335,20 @@ impl Driver {
                     return (runtime, End::Shutdown);
                 }
                 Ok(()) = self.plans.changed() => {
-                    let other = self.plans.borrow_and_update().as_ref().is_some_and(|planned| !same(&planned.plan, plan));
+                    let other = self.plans.borrow_and_update().as_ref().is_some_and(|planned| !same(&planned.plan, &plan));
                     if other {
                         self.interrupt_all(&mut runtime).await;
                         return (runtime, End::Replanned);
                     }
+                    plan = self.latest(plan);
+                    runtime.relocate(&plan.cwd).await;
                     Ok(())
                 }
-                Some(command) = self.commands.recv() => self.obey(plan, &mut runtime, command).await,
+                Some(command) = self.commands.recv() => self.obey(&plan, &mut runtime, command).await,
                 events = runtime.next() => match events {
                     Some(events) => {
                         self.record_all(events).await;
-                        self.send_again(plan, &mut runtime).await
+                        self.send_again(&plan, &mut runtime).await
                     }
                     None => return (runtime, End::Exited),
                 },
@@ -502,8 +514,10 @@ impl Driver {
                 .await;
         }
         if running.is_none() {
+            let cwd = deliver.cwd.as_deref().unwrap_or(&plan.cwd);
+            runtime.relocate(cwd).await;
             // Before the runtime can change anything.
-            self.git.snapshot(Path::new(&plan.cwd)).await;
+            self.git.snapshot(Path::new(cwd)).await;
         }
         let sent = runtime.send(&conversation_id, running.as_ref(), deliver).await;
         if !matches!(&sent, Ok(Sent::Turn(turn)) if Some(turn) == running.as_ref())

@@ -13,4 +13,5 @@ mod failures;
 mod recovery;
 mod repositories;
 mod turns;
+mod workspaces;
 mod world;

@@ -333,6 +333,7 @@ pub(crate) fn message(conversation: Option<&str>, text: &str) -> Deliver {
         message_id: MessageId::new(),
         conversation_id: conversation.map(str::to_owned),
         text: text.to_owned(),
+        cwd: None,
         steer: false,
         model: None,
         effort: None,

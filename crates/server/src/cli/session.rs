@@ -260,6 +260,7 @@ async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
     let body = NewSession {
         profile: new.profile,
         repository,
+        repositories: Vec::new(),
         task: text_or_stdin(new.task)?,
         title: new.title,
         model: new.model,

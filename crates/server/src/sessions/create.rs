@@ -19,6 +19,9 @@ use super::{MAX_NAME, MAX_TITLE, Result, SessionError, Shared, driver, internal,
 use crate::profiles;
 use crate::repositories::{self, RepositoryError};
 
+/// The most repositories beside the primary one: each is a clone at the first start.
+const MAX_REPOSITORIES: usize = 20;
+
 pub(super) async fn create(
     shared: &Arc<Shared>,
     ctx: &OpContext,
@@ -40,13 +43,10 @@ pub(super) async fn create(
         None => title_of(&new.task),
     };
     let profile = profile(shared, new.profile.as_deref())?;
-    let repository = match new.repository {
-        Some(repository) => Some(check_repository(shared, repository).await?),
-        None => None,
-    };
+    let repositories = check_repositories(shared, new.repository, new.repositories).await?;
     check_room(shared)?;
 
-    let row = row(shared, ctx, now, title, profile, repository, new.model, new.effort);
+    let row = row(shared, ctx, now, title, profile, repositories, new.model, new.effort);
     let mut queue = Queue::default();
     let task = queue::compose(new.task, Delivery::Steer, None, None, now);
     let task = queue
@@ -91,7 +91,7 @@ fn row(
     now: Timestamp,
     title: String,
     profile: Profile,
-    repository: Option<Repository>,
+    repositories: Vec<Repository>,
     model: Option<String>,
     effort: Option<String>,
 ) -> SessionRow {
@@ -110,8 +110,9 @@ fn row(
         provider_label: summary.provider_label,
         scripted: summary.scripted,
         runtime: profile.runtime.clone(),
-        cwd: plan::cwd(repository.as_ref()),
-        repository,
+        cwd: plan::cwd(repositories.first()),
+        repository: repositories.first().cloned(),
+        workspaces: plan::workspaces(repositories),
         conversation_id: None,
         turn_id: None,
         model: model.or_else(|| profile.model.clone()),
@@ -157,8 +158,38 @@ fn profile(shared: &Shared, name: Option<&str>) -> Result<Profile> {
     }
 }
 
-/// The repository with the name of its folder.
-async fn check_repository(shared: &Shared, repository: Repository) -> Result<Repository> {
+/// All repositories with the names of their folders, the primary one first.
+async fn check_repositories(
+    shared: &Shared,
+    primary: Option<Repository>,
+    more: Vec<Repository>,
+) -> Result<Vec<Repository>> {
+    let mut checked = Vec::new();
+    if let Some(repository) = primary {
+        checked.push(check_repository(shared, repository, ("/repository/source", "/repository/branch")).await?);
+    }
+    if more.len() > MAX_REPOSITORIES {
+        let message = format!("A session has at most {MAX_REPOSITORIES} repositories.");
+        return Err(invalid("too-many-repositories", "/repositories", message));
+    }
+    for repository in more {
+        let found = check_repository(shared, repository, ("/repositories", "/repositories")).await?;
+        if checked.iter().any(|other| other.name == found.name) {
+            let name = found.name.unwrap_or_default();
+            let message = format!("Two repositories would have the folder {name}. Give one of them another name.");
+            return Err(invalid("repository-name-taken", "/repositories", message));
+        }
+        checked.push(found);
+    }
+    Ok(checked)
+}
+
+/// The repository with the name of its folder. `pointers` lead to its source and its branch.
+async fn check_repository(
+    shared: &Shared,
+    repository: Repository,
+    pointers: (&'static str, &'static str),
+) -> Result<Repository> {
     let data_dir = shared.needs.config.data_dir.clone();
     let given = repository.clone();
     let checked = tokio::task::spawn_blocking(move || repositories::check(&given, &data_dir))
@@ -166,11 +197,7 @@ async fn check_repository(shared: &Shared, repository: Repository) -> Result<Rep
         .map_err(internal)?;
     let found = checked.map_err(|error| {
         let of_branch = matches!(error, RepositoryError::NoBranch { .. });
-        let pointer = if of_branch {
-            "/repository/branch"
-        } else {
-            "/repository/source"
-        };
+        let pointer = if of_branch { pointers.1 } else { pointers.0 };
         invalid(error.kind(), pointer, error.to_string())
     })?;
     Ok(Repository {

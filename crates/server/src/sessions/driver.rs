@@ -25,7 +25,7 @@ use mistle_protocol::agent::{AgentEvent, JournalEntry};
 use mistle_protocol::api::MessagePatch;
 use mistle_protocol::control::{Deliver, Delivered, Health};
 use mistle_protocol::id::{MessageId, SessionId};
-use mistle_protocol::session::{Delivery, QueuedMessage, Session, SessionEvent, SessionState, Trouble};
+use mistle_protocol::session::{Delivery, QueuedMessage, Session, SessionEvent, SessionState, Trouble, Workspace};
 use mistle_sandbox::Exit;
 use mistle_store::StoreError;
 use mistle_store::idempotency::{Key, Outcome};
@@ -61,6 +61,8 @@ type Reply<T> = oneshot::Sender<Result<T, SessionError>>;
 pub(super) enum Command {
     Request(machine::Request, Reply<Session>),
     Rename(String, Reply<Session>),
+    /// Another workspace becomes the primary one.
+    Relocate(Workspace, Reply<Session>),
     Send {
         message: QueuedMessage,
         key: Option<Key>,
@@ -254,6 +256,7 @@ impl Task {
                 let answer = self.commit(draft, None).await.map(|_| self.row.session.clone());
                 let _ = reply.send(answer);
             }
+            Command::Relocate(workspace, reply) => self.relocate(workspace, reply).await,
             Command::Send { message, key, reply } => {
                 let answer = self.send(message, key).await;
                 let _ = reply.send(answer);
@@ -271,6 +274,31 @@ impl Task {
                 let _ = reply.send(answer.map(drop));
             }
         }
+    }
+
+    /// Stores which workspace is the primary one and tells the daemon before it answers, so that
+    /// what is opened next is opened there.
+    async fn relocate(&mut self, workspace: Workspace, reply: Reply<Session>) {
+        let mut draft = Draft::of(&self.row);
+        draft.row.session.cwd = workspace.path;
+        draft.row.session.repository = workspace.repository;
+        if let Err(error) = self.commit(draft, None).await {
+            let _ = reply.send(Err(error));
+            return;
+        }
+        let session = self.row.session.clone();
+        let control = self.link.as_ref().map(|link| link.control.clone());
+        let plan = plan::plan(&self.shared.needs.config, &self.row);
+        let id = self.id();
+        self.help(async move {
+            if let (Some(control), Ok(plan)) = (control, plan)
+                && let Err(error) = control.put_plan(&plan).await
+            {
+                // The next connection brings the plan along.
+                tracing::warn!(session = %id, error = %trouble::chain(&error), "the sandbox was not told of its folder");
+            }
+            let _ = reply.send(Ok(session));
+        });
     }
 
     async fn request(&mut self, request: machine::Request) -> Result<Session, SessionError> {
@@ -662,6 +690,7 @@ impl Task {
         let deliver = Deliver {
             message_id: message.id,
             conversation_id: session.conversation_id.clone(),
+            cwd: Some(session.cwd.clone()),
             steer: message.delivery == Delivery::Steer,
             model: message.model.or_else(|| session.model.clone()),
             effort: message.effort.or_else(|| session.effort.clone()),

@@ -17,6 +17,7 @@
 //! | `egress` | its way out |
 //! | [`ports`] | what listens in it, and connections to that |
 //! | `tui` | the runtime's own interface in a terminal |
+//! | `workspaces` | which folder is the primary one |
 //! | `trouble` | what is wrong, in words |
 //!
 //! A session at rest has no task until someone asks something of it. Terminals and commands go to
@@ -37,6 +38,7 @@ mod record;
 mod tests;
 mod trouble;
 mod tui;
+mod workspaces;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -259,14 +261,19 @@ impl Sessions {
         Ok(self.row(ctx, id, Action::ReadSession).await?.session)
     }
 
-    /// Changes a session's title.
+    /// Changes a session's title or its primary workspace.
     pub async fn patch(&self, ctx: &OpContext, id: SessionId, patch: SessionPatch) -> Result<Session> {
         let row = self.row(ctx, id, Action::UseSession).await?;
-        let Some(title) = patch.title else {
-            return Ok(row.session);
-        };
-        let title = create::title(&title)?;
-        self.command(row, |reply| Command::Rename(title, reply)).await
+        let title = patch.title.as_deref().map(create::title).transpose()?;
+        let workspace = patch.cwd.map(|cwd| workspaces::find(&row.session, &cwd)).transpose()?;
+        let mut session = row.session.clone();
+        if let Some(title) = title {
+            session = self.command(row.clone(), |reply| Command::Rename(title, reply)).await?;
+        }
+        if let Some(workspace) = workspace {
+            session = self.command(row, |reply| Command::Relocate(workspace, reply)).await?;
+        }
+        Ok(session)
     }
 
     /// Begins to start it and answers at once; starting one that starts or runs is fine.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use mistle_protocol::plan::{Plan, ProviderPlan, RepositoryPlan, RuntimePlan, WORKSPACES};
 use mistle_protocol::profile::Repository;
-use mistle_protocol::session::Trouble;
+use mistle_protocol::session::{Session, Trouble, Workspace};
 use mistle_sandbox::{Image, RUNTIMES_DIR, ReadOnlyMount, SandboxSpec};
 use mistle_store::sessions::SessionRow;
 
@@ -44,7 +44,7 @@ pub(super) fn plan(config: &Config, row: &SessionRow) -> Result<Plan, Trouble> {
     let program = Path::new(RUNTIMES_DIR).join(&profile.runtime).join(&runtime.program);
     Ok(Plan {
         session_id: session.id,
-        repositories: session.repository.iter().filter_map(repository_plan).collect(),
+        repositories: cloned(session).filter_map(repository_plan).collect(),
         cwd: session.cwd.clone(),
         environment: profile.environment.clone(),
         runtime: RuntimePlan {
@@ -61,6 +61,35 @@ pub(super) fn plan(config: &Config, row: &SessionRow) -> Result<Plan, Trouble> {
         },
         conversation_id: session.conversation_id.clone(),
     })
+}
+
+/// The folders of a session: one a repository, or the empty one.
+pub(super) fn workspaces(repositories: Vec<Repository>) -> Vec<Workspace> {
+    if repositories.is_empty() {
+        return vec![Workspace {
+            name: "workspace".to_owned(),
+            path: WORKSPACES.to_owned(),
+            repository: None,
+            branch: None,
+        }];
+    }
+    let workspace = |repository: Repository| Workspace {
+        name: repository.name.clone().unwrap_or_default(),
+        path: cwd(Some(&repository)),
+        branch: repository.branch.clone(),
+        repository: Some(repository),
+    };
+    repositories.into_iter().map(workspace).collect()
+}
+
+fn cloned(session: &Session) -> impl Iterator<Item = &Repository> {
+    // Sessions of before there were workspaces have one repository or none.
+    let alone = session.repository.iter().filter(|_| session.workspaces.is_empty());
+    session
+        .workspaces
+        .iter()
+        .filter_map(|workspace| workspace.repository.as_ref())
+        .chain(alone)
 }
 
 fn repository_plan(repository: &Repository) -> Option<RepositoryPlan> {
@@ -92,12 +121,7 @@ pub(super) fn sandbox(config: &Config, row: &SessionRow) -> Result<SandboxSpec, 
         source: runtime.folder.clone(),
         target: Path::new(RUNTIMES_DIR).join(&profile.runtime),
     }];
-    if let Some(repository) = row
-        .session
-        .repository
-        .as_ref()
-        .filter(|repository| is_local(repository))
-    {
+    for repository in cloned(&row.session).filter(|repository| is_local(repository)) {
         match local_repository(config, repository) {
             Ok(mount) => mounts.extend(mount),
             // Once it was cloned the session does without.

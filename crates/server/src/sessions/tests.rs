@@ -326,6 +326,7 @@ impl Bench {
         let new = NewSession {
             profile: None,
             repository: None,
+            repositories: Vec::new(),
             task,
             title: None,
             model: None,

@@ -106,7 +106,7 @@ pub(super) async fn write(home: &Path, plan: &Plan, workspaces: &Path) -> io::Re
     tokio::fs::create_dir_all(home.join("rules")).await?;
     write_changed(&home.join("config.toml"), &config).await?;
     write_changed(&home.join("rules").join("mistle.rules"), &rules).await?;
-    link_instructions(home, &PathBuf::from(&plan.cwd).join("AGENTS.md")).await?;
+    link_instructions(home, &plan.cwd).await?;
     Ok(format!("{config}\n{rules}"))
 }
 
@@ -118,7 +118,10 @@ async fn write_changed(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-async fn link_instructions(home: &Path, source: &Path) -> io::Result<()> {
+/// Makes a folder's `AGENTS.md` the agent's. Codex looks at it before each turn and tells the model
+/// what changed, in the middle of a conversation too.
+pub(super) async fn link_instructions(home: &Path, cwd: &str) -> io::Result<()> {
+    let source = PathBuf::from(cwd).join("AGENTS.md");
     let link = home.join("AGENTS.md");
     if tokio::fs::read_link(&link).await.is_ok_and(|target| target == source) {
         return Ok(());

@@ -160,6 +160,12 @@ impl Runtime for Codex {
         Ok(Resumed { missed, running })
     }
 
+    async fn relocate(&mut self, cwd: &str) {
+        if let Err(error) = config::link_instructions(&self.tui.home, cwd).await {
+            tracing::warn!(%error, cwd, "the folder's instructions can't be linked");
+        }
+    }
+
     fn has(&self, conversation: &str) -> bool {
         self.translator.has(conversation)
     }
@@ -184,6 +190,7 @@ impl Runtime for Codex {
             "threadId": conversation,
             "input": input(&message.text),
             "clientUserMessageId": message.message_id,
+            "cwd": message.cwd,
             "model": message.model,
             "effort": message.effort,
         });
