@@ -419,11 +419,10 @@ function DiffBody(
   const rows = useMemo(() => {
     const all = layOut(diff.hunks, unchanged, shown);
     const [first] = all;
-    // A file that is new or gone is one hunk; its head says nothing.
-    const isWhole = diff.hunks.length === 1 && first?.kind === "gap" && !first.hidden && !first.section;
-    const only = !file.old_mode || !file.new_mode;
-    return isWhole && only ? all.slice(1) : all;
-  }, [diff.hunks, unchanged, shown, file.old_mode, file.new_mode]);
+    // The head of a hunk that begins the file and is all of its change says nothing.
+    const isAll = diff.hunks.length === 1 && first?.kind === "gap" && !first.hidden && !first.section;
+    return isAll ? all.slice(1) : all;
+  }, [diff.hunks, unchanged, shown]);
   const lines = useMemo(() => rows.flatMap((row) => (row.kind === "line" ? [row.line] : [])), [rows]);
   const drawn = useMemo(() => (split ? pair(rows) : rows), [rows, split]);
   const marks = useMemo(() => emphasis(rows), [rows]);

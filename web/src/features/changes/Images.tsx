@@ -49,7 +49,7 @@ function Picture({
   }, [data]);
   const word = side === "old" ? "Before" : "After";
   return (
-    <figure className={`picture ${side}`}>
+    <figure className={side === "old" ? "picture before" : "picture after"}>
       <div className="picture-frame">
         {url && (
           <img
