@@ -435,7 +435,7 @@ mod tests {
             ("api.github.com:443", Err("egress-not-allowed")),
             ("notgithub.com:443", Err("egress-not-allowed")),
             ("github.com.evil.com:443", Err("egress-not-allowed")),
-            ("packages.example.org:443", Ok("packages.example.org")),
+            ("packages.example.net:443", Ok("packages.example.net")),
             ("a.b.example.org:443", Ok("*.example.org")),
             ("example.org:443", Err("egress-not-allowed")),
             ("evilexample.org:443", Err("egress-not-allowed")),

@@ -193,9 +193,10 @@ async fn recording_waits_while_the_server_is_away_too_long() {
 /// Set in the process that runs on its own small disk.
 const ON_SMALL_DISK: &str = "MISTLE_TEST_SMALL_DISK";
 
-/// Runs a test again in a mount namespace of its own, where `/tmp` is a disk of 256 KiB.
+/// Runs a test again in a mount namespace of its own, where temporary files are on a
+/// disk of 256 KiB.
 fn on_a_small_disk(name: &str) {
-    let mount = "mount -t tmpfs -o size=256k small /tmp && exec \"$@\"";
+    let mount = "disk=$(mktemp -d) && mount -t tmpfs -o size=256k small \"$disk\" && TMPDIR=$disk exec \"$@\"";
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"])
         .arg(std::env::current_exe().unwrap())
