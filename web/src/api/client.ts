@@ -14,6 +14,7 @@ import type {
   NewMessage,
   NewSession,
   NewTerminal,
+  NewTui,
   Page,
   Problem,
   ProfileSummary,
@@ -242,6 +243,8 @@ export const api = {
     request<TerminalInfo[]>(`${session(id)}/terminals`, { action: "Load terminals" }),
   openTerminal: (id: string, body: NewTerminal) =>
     request<TerminalInfo>(`${session(id)}/terminals`, { action: "Open terminal", method: "POST", body }),
+  openTui: (id: string, body: NewTui) =>
+    request<TerminalInfo>(`${session(id)}/tui`, { action: "Open TUI", method: "POST", body }),
   closeTerminal: (id: string, terminal: string) =>
     request<void>(`${session(id)}/terminals/${encodeURIComponent(terminal)}`, {
       action: "Close terminal",

@@ -4,7 +4,7 @@
  * from memory at once and then continues by sequence number.
  */
 import { type ApiError, api, asApiError, newIdempotencyKey } from "../api/client";
-import type { LiveMessage, NewMessage, QueuedMessage, Session, SessionEvent } from "../api/types";
+import type { LiveMessage, NewMessage, Port, QueuedMessage, Session, SessionEvent } from "../api/types";
 import { Link, type LinkState } from "./link";
 import type { LocalMessage } from "./pending";
 import { EMPTY, reduce, type Transcript } from "./reducer";
@@ -16,6 +16,8 @@ export interface ChannelSnapshot {
   /** Messages that left the queue while this page looked, by id. */
   left: ReadonlyMap<string, QueuedMessage>;
   local: readonly LocalMessage[];
+  /** What listens in the sandbox, the lowest port first. */
+  ports: readonly Port[];
   link: LinkState;
   /** Whether everything stored was received once. */
   caughtUp: boolean;
@@ -65,6 +67,7 @@ export class SessionChannel {
       queue: [],
       left: new Map(),
       local: [],
+      ports: [],
       link: { status: "connecting", since: Date.now(), attempt: 0 },
       caughtUp: false,
       changes: 0,
@@ -210,6 +213,9 @@ export class SessionChannel {
         return;
       case "changes":
         this.#set({ changes: this.#snapshot.changes + 1 });
+        return;
+      case "ports":
+        this.#set({ ports: message.ports });
         return;
       case "deleted":
         this.#set({ deleted: true });

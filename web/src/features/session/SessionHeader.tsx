@@ -14,12 +14,13 @@ import {
 import { useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import type { ChangesTotals } from "../../api/changes";
-import type { Session } from "../../api/types";
+import type { Port, Session } from "../../api/types";
 import { runCommand } from "../../keys/registry";
 import { Button, IconButton } from "../../ui/Button";
 import { Menu, MenuItem, MenuLine } from "../../ui/Menu";
 import { useIsNarrow } from "../../ui/media";
 import { Tip } from "../../ui/Tip";
+import { ProcessesButton } from "../processes/ProcessesButton";
 import { useSessionActions } from "./actions";
 import "./session-header.css";
 import { StatusButton } from "./StatusButton";
@@ -71,7 +72,28 @@ interface SessionHeaderProps {
     off: string | undefined;
     totals: ChangesTotals | undefined;
   };
+  ports: readonly Port[];
+  tui: { open: boolean; off: string | undefined };
   sidebarOpen: boolean;
+}
+
+/** The runtime's own interface in place of the chat, and the way back. */
+function TuiButton({ open, off }: SessionHeaderProps["tui"]) {
+  return (
+    <Tip
+      text={off ?? (open ? "Back to the chat" : "The agent's own interface")}
+      keys={off ? undefined : "mod+shift+e"}
+    >
+      <Button
+        className={open ? "on" : ""}
+        aria-pressed={open}
+        aria-disabled={off !== undefined || undefined}
+        onClick={() => runCommand("view.tui")}
+      >
+        TUI
+      </Button>
+    </Tip>
+  );
 }
 
 function ChangesButton({ open, off, totals }: SessionHeaderProps["changes"]) {
@@ -107,6 +129,8 @@ export function SessionHeader({
   onDelete,
   terminalOpen,
   changes,
+  ports,
+  tui,
   sidebarOpen,
 }: SessionHeaderProps) {
   const narrow = useIsNarrow();
@@ -155,7 +179,9 @@ export function SessionHeader({
           </span>
         </Tip>
       )}
+      {!narrow && <TuiButton {...tui} />}
       {!narrow && <ChangesButton {...changes} />}
+      {!narrow && <ProcessesButton session={session} ports={ports} />}
       {!narrow && (
         <Tip text={terminalOpen ? "Hide terminal" : "Show terminal"} keys="mod+j">
           <Button

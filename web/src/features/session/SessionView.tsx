@@ -1,4 +1,4 @@
-import { FileDiff, MessageSquare, SquareTerminal } from "lucide-react";
+import { FileDiff, MessageSquare, Network, SquareTerminal } from "lucide-react";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useLocation } from "wouter";
 import type { Comment } from "../../api/changes";
@@ -22,11 +22,14 @@ import { useCommentActions } from "../changes/marks";
 import { unavailable, useChanges } from "../changes/use-changes";
 import { Composer, type ComposerHandle } from "../composer/Composer";
 import { Queue } from "../composer/Queue";
+import { ProcessList } from "../processes/ProcessList";
 import { TerminalPane } from "../terminal/TerminalPane";
 import { ApprovalBar } from "../transcript/ApprovalCard";
 import { answer } from "../transcript/approvals";
 import type { RowContext } from "../transcript/Rows";
 import { Transcript, type TranscriptHandle } from "../transcript/Transcript";
+import { TuiPane } from "../tui/TuiPane";
+import { tuiOff } from "../tui/unavailable";
 import { useSessionActions } from "./actions";
 import { LinkBar } from "./LinkBar";
 import { SessionHeader } from "./SessionHeader";
@@ -39,6 +42,8 @@ interface Panels {
   terminal: boolean;
   height: number;
   changes?: boolean;
+  /** The runtime's own interface in place of the chat. */
+  tui?: boolean;
   /** Width of the changes. */
   width?: number;
 }
@@ -131,7 +136,7 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
   const [, navigate] = useLocation();
   const actions = useSessionActions();
   const [panels, setPanels] = useStored<Panels>(`panels:${session.id}`, PANELS);
-  const [pane, setPane] = useState<"chat" | "changes" | "terminal">("chat");
+  const [pane, setPane] = useState<"chat" | "changes" | "terminal" | "ports">("chat");
   const [renaming, setRenaming] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const composer = useRef<ComposerHandle>(null);
@@ -212,6 +217,16 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
     setPanels({ ...panels, changes: open });
     if (!open) setTimeout(() => composer.current?.focus());
   };
+  const tuiReason = tuiOff(session);
+  const tuiOpen = panels.tui === true && tuiReason === undefined;
+  const showTui = useCallback(
+    (open: boolean) => {
+      setPane("chat");
+      setPanels({ ...panels, tui: open });
+      if (!open) setTimeout(() => composer.current?.focus());
+    },
+    [panels, setPanels],
+  );
   const changesOpen = narrow ? pane === "changes" : (panels.changes ?? false);
   const showComment = useRef((_: Comment) => {});
   useEffect(() => {
@@ -240,6 +255,15 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
       keys: ["mod+j"],
       inTerminal: true,
       run: toggleTerminal,
+    },
+    {
+      id: "view.tui",
+      title: tuiOpen ? "Show chat" : "Show the agent's own interface (TUI)",
+      group: "View",
+      keys: ["mod+shift+e"],
+      inTerminal: true,
+      when: () => tuiReason === undefined,
+      run: () => showTui(!tuiOpen),
     },
     {
       id: "view.changes",
@@ -319,7 +343,8 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
     window.innerWidth - (sidebarOpen ? SIDEBAR_WIDTH : 0) - CHAT_MIN_WIDTH,
   );
   const width = Math.min(panels.width ?? CHANGES_WIDTH, maxWidth);
-  const showChat = !narrow || pane === "chat";
+  const showMain = !narrow || pane === "chat";
+  const showChat = showMain && !tuiOpen;
   const showTerminal = narrow ? pane === "terminal" : panels.terminal;
 
   return (
@@ -331,6 +356,8 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
         onDelete={() => setDeleting(true)}
         terminalOpen={panels.terminal}
         changes={{ open: changesOpen, off: changesOff, totals: changes.list.totals }}
+        ports={snapshot.ports}
+        tui={{ open: tuiOpen, off: tuiReason }}
         sidebarOpen={sidebarOpen}
       />
       <LinkBar link={snapshot.link} onRetry={() => channel.retryNow()} />
@@ -375,6 +402,18 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
                   }
                 />
               </div>
+            </main>
+          )}
+          <TuiPane
+            key={`tui ${session.id}`}
+            session={session}
+            open={tuiOpen}
+            shown={showMain}
+            onLeave={() => showTui(false)}
+          />
+          {narrow && pane === "ports" && (
+            <main className="ports-area" id="main" aria-label="Ports" tabIndex={-1}>
+              <ProcessList session={session} ports={snapshot.ports} />
             </main>
           )}
           <section
@@ -454,6 +493,10 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
           <button type="button" aria-pressed={pane === "terminal"} onClick={() => setPane("terminal")}>
             <SquareTerminal size={16} aria-hidden="true" />
             Terminal
+          </button>
+          <button type="button" aria-pressed={pane === "ports"} onClick={() => setPane("ports")}>
+            <Network size={16} aria-hidden="true" />
+            {snapshot.ports.length > 0 ? `Ports ${snapshot.ports.length}` : "Ports"}
           </button>
         </nav>
       )}

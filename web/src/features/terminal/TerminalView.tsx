@@ -11,6 +11,9 @@ import { cleanTitle, drawFast, openScreen, type Screen } from "./screen";
 /** A page that nobody sees keeps its terminals this long: switching back and forth costs nothing. */
 const ASLEEP_AFTER_MS = 15_000;
 
+/** Who types tells the size again after this long: another viewer may have given its own. */
+const SIZE_AGAIN_MS = 1_000;
+
 export interface TerminalViewProps {
   session: string;
   terminal: string;
@@ -76,13 +79,20 @@ function startTerminal(element: HTMLElement, latest: { current: TerminalViewProp
       tellSize();
     },
   });
-  // The terminal has the size of who looks at it last; nobody reacts to somebody else's.
+  // The terminal has the size of who looked at it or typed last; nobody reacts to somebody else's.
+  let toldAt = 0;
   const tellSize = () => {
-    if (latest.current.shown && !document.hidden) connection.resize(xterm.cols, xterm.rows);
+    if (!latest.current.shown || document.hidden) return;
+    toldAt = performance.now();
+    connection.resize(xterm.cols, xterm.rows);
+  };
+  const type = (bytes: Uint8Array<ArrayBuffer>) => {
+    if (performance.now() - toldAt > SIZE_AGAIN_MS) tellSize();
+    connection.write(bytes);
   };
   const encoder = new TextEncoder();
-  xterm.onData((data) => connection.write(encoder.encode(data)));
-  xterm.onBinary((data) => connection.write(Uint8Array.from(data, (char) => char.charCodeAt(0))));
+  xterm.onData((data) => type(encoder.encode(data)));
+  xterm.onBinary((data) => type(Uint8Array.from(data, (char) => char.charCodeAt(0))));
   xterm.onResize(tellSize);
   xterm.textarea?.addEventListener("focus", tellSize);
   xterm.onTitleChange((title) => latest.current.onTitle?.(cleanTitle(title)));

@@ -1,0 +1,168 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { MessageSquare, RotateCw } from "lucide-react";
+import { lazy, Suspense, useCallback, useEffect, useRef, useState } from "react";
+import { type ApiError, api, asApiError } from "../../api/client";
+import type { Session, TerminalInfo } from "../../api/types";
+import type { LinkState } from "../../live/link";
+import { Button } from "../../ui/Button";
+import { ErrorNote } from "../../ui/ErrorNote";
+import { runtimeName } from "../session/status";
+import type { TerminalEnd } from "../terminal/connection";
+import "./tui.css";
+
+const TerminalView = lazy(() => import("../terminal/TerminalView"));
+
+/** A cell of the terminal's text, to ask for about the right size before there is a screen. */
+const CELL = { width: 7.2, height: 16.2 };
+const SLOW_MS = 300;
+
+interface TuiPaneProps {
+  session: Session;
+  /** Whether it takes the chat's place. */
+  open: boolean;
+  /** Whether that place is on the page: on a phone it may be another pane's turn. */
+  shown: boolean;
+  onLeave: () => void;
+}
+
+type Tui =
+  | { is: "opening" }
+  | { is: "open"; terminal: TerminalInfo; end?: TerminalEnd }
+  | { is: "failed"; error: ApiError };
+
+function sizeOf(element: HTMLElement | null): { cols: number; rows: number } {
+  const cells = (pixels: number | undefined, cell: number, least: number) =>
+    Math.min(1000, Math.max(least, Math.floor((pixels ?? 0) / cell)));
+  return {
+    cols: cells(element?.clientWidth, CELL.width, 40),
+    rows: cells(element?.clientHeight, CELL.height, 12),
+  };
+}
+
+/**
+ * The runtime's own interface on the conversation's live thread. It runs in the sandbox and goes on
+ * there when the page shows the chat, which meanwhile receives everything that happens in it.
+ */
+export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
+  const place = useRef<HTMLElement>(null);
+  const client = useQueryClient();
+  const [tui, setTui] = useState<Tui>();
+  const [focus, setFocus] = useState(0);
+  const [link, setLink] = useState<LinkState>();
+  const name = runtimeName(session.runtime);
+
+  const start = useCallback(async () => {
+    setTui({ is: "opening" });
+    try {
+      setTui({ is: "open", terminal: await api.openTui(session.id, sizeOf(place.current)) });
+    } catch (error) {
+      setTui({ is: "failed", error: asApiError(error, "Open TUI") });
+    }
+  }, [session.id]);
+
+  // One that ended or failed is tried again when it is asked for again.
+  const wasOpen = useRef(false);
+  useEffect(() => {
+    if (open && !wasOpen.current) {
+      setFocus((count) => count + 1);
+      if (tui?.is !== "open" || tui.end) void start();
+    }
+    wasOpen.current = open;
+  }, [open, tui, start]);
+
+  // It ends with the sandbox's processes, and belongs to one conversation.
+  const running = session.state === "running" || session.state === "disconnected";
+  const conversation = session.conversation_id;
+  const of = useRef(conversation);
+  useEffect(() => {
+    if (running && of.current === conversation) return;
+    of.current = conversation;
+    setTui(undefined);
+    wasOpen.current = false;
+  }, [running, conversation]);
+
+  if (!tui && !open) return null;
+  const onEnd = (end: TerminalEnd) => {
+    void client.invalidateQueries({ queryKey: ["terminals", session.id] });
+    if (end.code !== 0) return setTui((old) => (old?.is === "open" ? { ...old, end } : old));
+    // Left from within: that is what the person wanted.
+    setTui(undefined);
+    if (open) onLeave();
+  };
+  const back = (
+    <Button icon={<MessageSquare size={14} />} onClick={onLeave}>
+      Back to the chat
+    </Button>
+  );
+  const again = (
+    <Button icon={<RotateCw size={14} />} onClick={() => void start()}>
+      Try again
+    </Button>
+  );
+  return (
+    <main
+      ref={place}
+      className="tui"
+      id={open && shown ? "main" : undefined}
+      aria-label={`${name}'s own interface`}
+      tabIndex={-1}
+      data-pane="tui"
+      hidden={!open || !shown}
+    >
+      {(tui === undefined || tui.is === "opening") && <Opening name={name} />}
+      {tui?.is === "failed" && (
+        <div className="tui-note">
+          <ErrorNote error={tui.error}>
+            {again}
+            {back}
+          </ErrorNote>
+        </div>
+      )}
+      {tui?.is === "open" && (
+        <Suspense fallback={<Opening name={name} />}>
+          <TerminalView
+            key={tui.terminal.id}
+            session={session.id}
+            terminal={tui.terminal.id}
+            label={`${name}'s own interface`}
+            shown={open && shown}
+            focus={open && shown ? focus : 0}
+            replayBefore={tui.terminal.offset}
+            onState={setLink}
+            onEnd={onEnd}
+          />
+        </Suspense>
+      )}
+      {tui?.is === "open" && tui.end && (
+        <div className="tui-end" role="status">
+          <span>
+            {tui.end.code === undefined
+              ? (tui.end.message ?? `${name}'s interface is gone.`)
+              : `${name}'s interface ended with exit code ${tui.end.code}.`}
+          </span>
+          {again}
+          {back}
+        </div>
+      )}
+      {link?.status === "waiting" && (
+        <div className="tui-end" role="status">
+          Reconnecting…
+        </div>
+      )}
+    </main>
+  );
+}
+
+/** Nothing at first: mostly it is there before an indicator would help. */
+function Opening({ name }: { name: string }) {
+  const [slow, setSlow] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setSlow(true), SLOW_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  return slow ? (
+    <p className="tui-opening" role="status">
+      Opening {name}'s own interface…
+    </p>
+  ) : null;
+}
