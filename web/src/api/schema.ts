@@ -850,6 +850,8 @@ export interface components {
             /** @description The profile's name; the only or the first one otherwise. */
             profile?: string | null;
             repository?: components["schemas"]["Repository"] | null;
+            /** @description More repositories to have beside it; without `repository`, the first one is the primary one. */
+            repositories?: components["schemas"]["Repository"][];
             /** @description What the agent should do. The first message. */
             task: string;
             /** @description The title; the first line of the task otherwise. */
@@ -981,8 +983,10 @@ export interface components {
                 /** @description The runtime: `codex`. */
                 runtime: string;
                 repository?: components["schemas"]["Repository"] | null;
-                /** @description The working directory in the sandbox. */
+                /** @description The working directory in the sandbox: the path of the primary workspace. */
                 cwd: string;
+                /** @description The folders to work in; more than one when the session has several repositories. */
+                workspaces?: components["schemas"]["Workspace"][];
                 conversation_id?: components["schemas"]["String"] | null;
                 turn_id?: components["schemas"]["String"] | null;
                 /** @description The model of the next message unless it names another. */
@@ -1333,8 +1337,10 @@ export interface components {
             /** @description The runtime: `codex`. */
             runtime: string;
             repository?: components["schemas"]["Repository"] | null;
-            /** @description The working directory in the sandbox. */
+            /** @description The working directory in the sandbox: the path of the primary workspace. */
             cwd: string;
+            /** @description The folders to work in; more than one when the session has several repositories. */
+            workspaces?: components["schemas"]["Workspace"][];
             conversation_id?: components["schemas"]["String"] | null;
             turn_id?: components["schemas"]["String"] | null;
             /** @description The model of the next message unless it names another. */
@@ -1388,6 +1394,11 @@ export interface components {
         SessionPatch: {
             /** @description The title, 1 to 200 characters. */
             title?: string | null;
+            /**
+             * @description The path of the workspace that becomes the primary one: where the next turn, new
+             *     conversations, terminals and the TUI run. It never changes the conversation.
+             */
+            cwd?: string | null;
         };
         /**
          * @description Where a session's sandbox is. `model::session` draws the machine.
@@ -1619,6 +1630,16 @@ export interface components {
             path: components["schemas"]["RepoPath"];
             /** @description What was viewed. A file with another fingerprint is not viewed. */
             fingerprint: string;
+        };
+        /** @description A folder to work in. */
+        Workspace: {
+            /** @description For a person; unique in its session. */
+            name: string;
+            /** @description Its path in the sandbox. */
+            path: string;
+            repository?: components["schemas"]["Repository"] | null;
+            /** @description The branch or tag that was asked for. */
+            branch?: string | null;
         };
     };
     responses: never;
