@@ -18,7 +18,7 @@ use mistle_protocol::changes::{
     RepoPath, Restore, Scope, Side,
 };
 use mistle_protocol::id::SessionId;
-use mistle_protocol::session::LiveMessage;
+use mistle_protocol::session::{LiveMessage, SessionState};
 use tokio::sync::watch;
 
 use super::control::{Control, ControlError, empty, successful, within};
@@ -326,7 +326,9 @@ pub(super) fn beside(
 fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = ()> + Send {
     async_stream::stream! {
         loop {
-            let control = match view.wait_for(|view| view.control.is_some()).await {
+            // Before a session runs its repository may not be there yet, and a folder would be watched.
+            let ready = |view: &View| view.state == SessionState::Running && view.control.is_some();
+            let control = match view.wait_for(ready).await {
                 Ok(view) => view.control.clone(),
                 Err(_) => return,
             };
