@@ -204,6 +204,11 @@ export function SessionHeader({
         <MenuItem icon={<Pencil size={16} />} keys="r" onSelect={() => setTimeout(() => onRename(true))}>
           Rename
         </MenuItem>
+        {narrow && tui.off === undefined && (
+          <MenuItem icon={<SquareTerminal size={16} />} onSelect={() => runCommand("view.tui")}>
+            {tui.open ? "Show chat" : "Show TUI"}
+          </MenuItem>
+        )}
         {canStart(session) && (
           <MenuItem icon={<CirclePlay size={16} />} onSelect={() => runCommand("session.start")}>
             Start

@@ -93,7 +93,7 @@ export function TerminalTabs(props: TerminalTabsProps) {
                   aria-controls={panelId(tab.id)}
                   aria-keyshortcuts="Delete F2"
                   tabIndex={tab.id === active ? 0 : -1}
-                  title={tab.ended ? `${tab.label} · ${endText(tab.ended)}` : tab.label}
+                  title={tab.ended ? `${tab.title} · ${endText(tab.ended)}` : tab.title}
                   onClick={() => onSelect(tab.id, true)}
                   onDoubleClick={() => onRename(tab.id)}
                   onAuxClick={(event) => event.button === 1 && onClose(tab.id)}

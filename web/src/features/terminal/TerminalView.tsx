@@ -164,7 +164,12 @@ function useTerminal(props: TerminalViewProps, host: React.RefObject<HTMLDivElem
   }, [live, shown, focus]);
 
   useEffect(() => {
-    if (live) live.screen.xterm.options.theme = terminalTheme(theme);
+    if (!live) return;
+    // The document has the theme's tokens only after the effects of the whole page.
+    const frame = requestAnimationFrame(() => {
+      live.screen.xterm.options.theme = terminalTheme(theme);
+    });
+    return () => cancelAnimationFrame(frame);
   }, [live, theme]);
   return live?.screen;
 }

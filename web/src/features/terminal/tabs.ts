@@ -13,6 +13,8 @@ export interface Seen {
 export interface Tab {
   id: string;
   label: string;
+  /** All of what its program calls itself. */
+  title: string;
   /** Set when its program has ended: the exit code, or none when it is gone for another reason. */
   ended: TerminalEnd | undefined;
   unseen: boolean;
@@ -21,6 +23,15 @@ export interface Tab {
 }
 
 export const MAX_NAME = 40;
+
+/** Where a shell says in its title who and where it is: there is one host, and one may see who one is. */
+const SHELL_TITLE = /^[\w.-]+@[\w.-]+: ?(\S.*)$/;
+
+/** A title as short as it can be: of a shell's, the last part of its folder. */
+export function shortTitle(title: string): string {
+  const folder = SHELL_TITLE.exec(title)?.[1];
+  return folder?.split("/").findLast((part) => part !== "") ?? folder ?? title;
+}
 
 /** Given names win over titles of programs; equal ones are counted. */
 export function tabsOf(
@@ -31,12 +42,14 @@ export function tabsOf(
   const used = new Map<string, number>();
   return terminals.map((terminal) => {
     const known = seen.get(terminal.id);
-    const text = names[terminal.id] || known?.title || terminal.title || "Terminal";
+    const title = known?.title || terminal.title || "Terminal";
+    const text = names[terminal.id] || shortTitle(title);
     const count = (used.get(text) ?? 0) + 1;
     used.set(text, count);
     return {
       id: terminal.id,
       label: count === 1 ? text : `${text} (${count})`,
+      title,
       ended: known?.end ?? (terminal.exit_code == null ? undefined : { code: terminal.exit_code }),
       unseen: known?.unseen ?? false,
       offset: terminal.offset,

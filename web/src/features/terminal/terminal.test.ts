@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { TerminalInfo } from "../../api/types";
 import { batchLength, HIDDEN_PAUSE_MS, OutputFlow } from "./flow";
 import { countText } from "./SearchField";
-import { activeTab, endText, named, tabsOf } from "./tabs";
+import { activeTab, endText, named, shortTitle, tabsOf } from "./tabs";
 
 const info = (id: string, more: Partial<TerminalInfo> = {}): TerminalInfo => ({
   id,
@@ -18,6 +18,13 @@ describe("tabs", () => {
     const seen = new Map([["c", { title: "vim" }]]);
     const tabs = tabsOf([info("a"), info("b"), info("c"), info("d")], { d: "server" }, seen);
     expect(tabs.map((tab) => tab.label)).toEqual(["bash", "bash (2)", "vim", "server"]);
+  });
+
+  test("a shell's title is its folder", () => {
+    expect(shortTitle("root@mistle-da153a4b: /workspace/demo")).toBe("demo");
+    expect(shortTitle("root@host: ~")).toBe("~");
+    expect(shortTitle("root@host: /")).toBe("/");
+    expect(shortTitle("vim README.md")).toBe("vim README.md");
   });
 
   test("an end that was seen is known before the list says it", () => {
