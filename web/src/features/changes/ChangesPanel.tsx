@@ -306,6 +306,8 @@ function Review(props: ReviewProps) {
   const anchor = useRef<ViewAnchor>(undefined);
   /** Whether the person scrolls, rather than a key or a link. */
   const byHand = useRef(false);
+  /** The file that was gone to: it stays at the top while what is around it is still being loaded. */
+  const pinned = useRef<string>(undefined);
   const [current, setCurrent] = useState<string>();
   const [folds, setFolds] = useState<ReadonlyMap<string, boolean>>(new Map());
   const [inLines, setInLines] = useState<string>();
@@ -333,6 +335,7 @@ function Review(props: ReviewProps) {
   const goTo = useCallback((i: number, file: ChangedFile | undefined) => {
     if (!file) return;
     byHand.current = false;
+    pinned.current = keyOf(file.path);
     setCurrent(keyOf(file.path));
     virtual.current?.scrollToIndex(i, { align: "start" });
   }, []);
@@ -617,8 +620,8 @@ function Review(props: ReviewProps) {
 
   const first = files[0];
   useEffect(() => {
-    if (current === undefined && first) setCurrent(keyOf(first.path));
-  }, [current, first]);
+    if (first) setCurrent((known) => known ?? keyOf(first.path));
+  }, [first]);
   useEffect(() => {
     writePanelUrl({ file: current, view: split ? "split" : "unified", scope: options.scope });
   }, [current, split, options.scope]);
@@ -626,7 +629,22 @@ function Review(props: ReviewProps) {
 
   const hand = () => {
     byHand.current = true;
+    pinned.current = undefined;
   };
+  const unpin = () => {
+    pinned.current = undefined;
+  };
+  const content = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const element = content.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => {
+      const i = pinned.current === undefined ? undefined : index.get(pinned.current);
+      if (i !== undefined) virtual.current?.scrollToIndex(i, { align: "start" });
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [index]);
   const treeWidth = showTree ? 220 : 0;
   const columns = Math.max(20, Math.floor(((width - treeWidth - GUTTERS) / CHARACTER) * (split ? 0.5 : 1)));
   return (
@@ -654,6 +672,7 @@ function Review(props: ReviewProps) {
         onWheel={hand}
         onTouchMove={hand}
         onPointerDown={hand}
+        onKeyDown={unpin}
       >
         {files.length === 0 && <Nothing {...props} />}
         {orphans.length > 0 && (
@@ -667,27 +686,29 @@ function Review(props: ReviewProps) {
             ))}
           </div>
         )}
-        <Virtualizer ref={virtual} scrollRef={scroller} data={files as ChangedFile[]} bufferSize={600}>
-          {(file) => {
-            const key = keyOf(file.path);
-            return (
-              <FileSection
-                key={key}
-                comparison={comparison}
-                file={file}
-                base={base}
-                folded={isFolded(file)}
-                viewed={views.isViewed(file)}
-                current={key === current}
-                split={split}
-                width={columns}
-                comments={byFile.get(key) ?? NO_COMMENTS}
-                drafts={drafts.byFile.get(key) ?? NO_DRAFTS}
-                actions={actions}
-              />
-            );
-          }}
-        </Virtualizer>
+        <div ref={content}>
+          <Virtualizer ref={virtual} scrollRef={scroller} data={files as ChangedFile[]} bufferSize={600}>
+            {(file) => {
+              const key = keyOf(file.path);
+              return (
+                <FileSection
+                  key={key}
+                  comparison={comparison}
+                  file={file}
+                  base={base}
+                  folded={isFolded(file)}
+                  viewed={views.isViewed(file)}
+                  current={key === current}
+                  split={split}
+                  width={columns}
+                  comments={byFile.get(key) ?? NO_COMMENTS}
+                  drafts={drafts.byFile.get(key) ?? NO_DRAFTS}
+                  actions={actions}
+                />
+              );
+            }}
+          </Virtualizer>
+        </div>
       </section>
     </div>
   );

@@ -108,6 +108,7 @@ interface FileSectionProps {
 const NO_LINES: readonly Line[] = [];
 
 function Counts({ file }: { file: ChangedFile }) {
+  if (!file.added && !file.removed) return null;
   return (
     <span className="counts">
       {!!file.added && <span className="added">+{file.added.toLocaleString()}</span>}
