@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::Stream;
@@ -16,7 +17,7 @@ use super::base::Compared;
 use super::classify::{is_generated, self_running};
 use super::patch::{Event, Raw, Reader};
 use super::process::{GitError, Running};
-use super::repository::{Repository, View, os};
+use super::repository::{Repository, SmallView, View, os};
 
 /// Letters of a content's name that stand for it.
 const FINGERPRINT: usize = 24;
@@ -32,8 +33,8 @@ pub(crate) struct Asked {
 }
 
 /// `git diff` against a base, with an empty list of paths.
-pub(crate) fn diff(repository: &Repository, view: &View, base: &str, asked: Asked) -> Command {
-    let mut command = repository.on_contents(&view.index);
+pub(crate) fn diff(repository: &Repository, index: &Path, base: &str, asked: Asked) -> Command {
+    let mut command = repository.on_contents(index);
     command
         .args(["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative"])
         .args(["--src-prefix=a/", "--dst-prefix=b/", "--full-index", "--no-abbrev"])
@@ -169,6 +170,13 @@ impl Known {
             unmerged: view.unmerged.clone(),
         }
     }
+
+    pub(crate) fn of_one(view: &SmallView) -> Self {
+        Self {
+            untracked: view.untracked.clone(),
+            unmerged: Arc::new(view.unmerged.clone()),
+        }
+    }
 }
 
 /// Pairs entries with their patches.
@@ -256,7 +264,7 @@ pub(crate) fn list(
         let unchanged = compared.turn.as_ref().map_or_else(BTreeMap::new, |turn| turn.unchanged(&repository));
         let known = Known::of(&view);
         let asked = Asked { ignore_whitespace, context: 0 };
-        let mut running = Running::start(diff(&repository, &view, &base, asked), None)?;
+        let mut running = Running::start(diff(&repository, &view.index, &base, asked), None)?;
         let mut reader = Reader::default();
         let mut pairing = Pairing::default();
         let mut ended = false;

@@ -17,7 +17,7 @@ use super::changes::{Asked, Draft, Known, Pairing, big_file, diff, unreadable};
 use super::classify::is_image;
 use super::patch::{Event, Reader};
 use super::process::{GitError, Running};
-use super::repository::{Repository, View, os};
+use super::repository::{Repository, SmallView, os};
 
 /// A diff beyond this many bytes is not even counted to its end.
 const MAX_COUNTED: u64 = 256 * 1024 * 1024;
@@ -40,13 +40,9 @@ pub(crate) async fn file_diff(
     compared: &Compared,
     asked: &AskedFile,
 ) -> Result<FileDiff, GitError> {
-    let view = repository.recent_view().await?;
-    let answer = read(repository, &view, compared, asked).await?;
-    if answer.file.is_some() {
-        return Ok(answer);
-    }
-    // Perhaps it is newer than the view.
-    let view = repository.view().await?;
+    let old = asked.old_path.as_deref().filter(|old| *old != asked.path);
+    let paths: Vec<&[u8]> = [asked.path.as_slice()].into_iter().chain(old).collect();
+    let view = repository.view_of(&paths).await?;
     read(repository, &view, compared, asked).await
 }
 
@@ -127,11 +123,11 @@ impl Content {
 
 async fn read(
     repository: &Repository,
-    view: &View,
+    view: &SmallView,
     compared: &Compared,
     asked: &AskedFile,
 ) -> Result<FileDiff, GitError> {
-    if view.untracked.big.contains(&asked.path) {
+    if view.big {
         return Ok(FileDiff {
             file: Some(big_file(repository, &asked.path)),
             hunks: Vec::new(),
@@ -148,7 +144,7 @@ async fn read(
             ignore_whitespace: asked.ignore_whitespace,
             context: asked.context,
         };
-        let mut command = diff(repository, view, &base, wanted);
+        let mut command = diff(repository, &view.index, &base, wanted);
         command.arg(os(&asked.path));
         command.args(asked.old_path.as_deref().map(os));
         let mut running = Running::start(command, None)?;
@@ -202,7 +198,13 @@ fn drain(
     Ok(())
 }
 
-fn answer(repository: &Repository, view: &View, found: Option<Draft>, content: Content, asked: &AskedFile) -> FileDiff {
+fn answer(
+    repository: &Repository,
+    view: &SmallView,
+    found: Option<Draft>,
+    content: Content,
+    asked: &AskedFile,
+) -> FileDiff {
     let mut submodule = None;
     let file: Option<ChangedFile> = found.and_then(|draft| {
         let oid = |mode: u32, oid: &str| (mode != 0).then(|| oid.to_owned());
@@ -210,7 +212,7 @@ fn answer(repository: &Repository, view: &View, found: Option<Draft>, content: C
             old: oid(draft.raw.old_mode, &draft.raw.old_oid),
             new: oid(draft.raw.new_mode, &draft.raw.new_oid),
         };
-        let file = draft.finish(repository, &Known::of(view), asked.ignore_whitespace)?;
+        let file = draft.finish(repository, &Known::of_one(view), asked.ignore_whitespace)?;
         if file.status == mistle_protocol::changes::FileStatus::Submodule {
             submodule = Some(sides);
         }

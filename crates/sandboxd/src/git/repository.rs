@@ -27,6 +27,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -163,6 +164,42 @@ pub(crate) struct View {
     pub(crate) unmerged: Arc<HashSet<Vec<u8>>>,
 }
 
+/// What the diff of one file needs. Its index goes with it.
+#[derive(Debug)]
+pub(crate) struct SmallView {
+    pub(crate) index: PathBuf,
+    pub(crate) untracked: HashSet<Vec<u8>>,
+    pub(crate) unmerged: HashSet<Vec<u8>>,
+    /// Whether the file is too large for git.
+    pub(crate) big: bool,
+}
+
+impl SmallView {
+    fn new(shadow: &Path) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("index.one.{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        Self {
+            index: shadow.join(name),
+            untracked: HashSet::new(),
+            unmerged: HashSet::new(),
+            big: false,
+        }
+    }
+}
+
+impl Drop for SmallView {
+    fn drop(&mut self) {
+        // One that stays is written over after the next start.
+        let _ = fs::remove_file(&self.index);
+    }
+}
+
+/// What an index says about a path: the part before the tab.
+fn entry_of<'a>(field: &'a [u8], path: &[u8]) -> Option<&'a [u8]> {
+    let tab = field.iter().position(|byte| *byte == b'\t')?;
+    (&field[tab + 1..] == path).then_some(&field[..tab])
+}
+
 impl Repository {
     pub(crate) fn new(location: Location, state_dir: &Path, surrounding: Surrounding) -> Self {
         let digest = Sha256::digest(location.git_dir.as_os_str().as_bytes());
@@ -228,6 +265,51 @@ impl Repository {
             });
         }
         self.prepare(&mut prepared).await
+    }
+
+    /// An index of a few paths alone, for the diff of one file: fast in a tree of any size, and as
+    /// new as the file.
+    pub(crate) async fn view_of(&self, paths: &[&[u8]]) -> Result<SmallView, GitError> {
+        let mut prepared = self.prepared.lock().await;
+        self.shape(&mut prepared).await?;
+        self.copy_index(&mut prepared).await?;
+        drop(prepared);
+        let mut ask = self.on_contents(&self.index_a());
+        ask.args(["ls-files", "--stage", "-z", "--"])
+            .args(paths.iter().map(|path| os(path)));
+        let output = collect(ask, None).await?;
+        let mut small = SmallView::new(&self.shadow);
+        let mut input = Vec::new();
+        for path in paths {
+            let entry = fields(&output).find_map(|field| entry_of(field, path));
+            match entry {
+                // `mode object stage`
+                Some(entry) => {
+                    let mode = entry.split(|byte| *byte == b' ').next().unwrap_or_default();
+                    let object = entry.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+                    if !entry.ends_with(b" 0") {
+                        small.unmerged.insert(path.to_vec());
+                    }
+                    input.extend([mode, b" ", object].concat());
+                }
+                None if self.is_big(path) => {
+                    small.big = true;
+                    continue;
+                }
+                None if fs::symlink_metadata(self.location.top.join(os(path))).is_ok_and(|found| !found.is_dir()) => {
+                    small.untracked.insert(path.to_vec());
+                    input.extend_from_slice(format!("100644 {}", self.empty_blob()).as_bytes());
+                }
+                None => continue,
+            }
+            input.push(b'\t');
+            input.extend_from_slice(path);
+            input.push(0);
+        }
+        let mut fill = self.on_contents(&small.index);
+        fill.args(["update-index", "-z", "--index-info"]);
+        collect(fill, Some(input)).await?;
+        Ok(small)
     }
 
     async fn prepare(&self, prepared: &mut Prepared) -> Result<View, GitError> {

@@ -191,11 +191,13 @@ impl Task {
         };
         let mut input = Vec::new();
         for path in &batch.paths {
+            // Where paths can't be taken literally, this says that they are paths.
+            input.extend_from_slice(b"./");
             input.extend_from_slice(path);
             input.push(0);
         }
         let mut ask = repository.on_contents(&repository.index_a());
-        ask.args(["check-ignore", "-z", "--stdin"]);
+        ask.args(["--no-literal-pathspecs", "check-ignore", "-z", "--stdin"]);
         // Without any it ends with 1.
         let ignored = collect(ask, Some(input)).await.unwrap_or_default();
         fields(&ignored).count() < batch.paths.len()

@@ -62,15 +62,6 @@ async fn nothing_of_a_repository_runs() {
         ("remote.origin.uploadpack", evil),
         ("core.worktree", "/etc"),
     ] {
-        std::fs::write(
-            world.path(".git/config.new"),
-            [
-                std::fs::read(world.path(".git/config")).unwrap(),
-                format!("[x]\n").into_bytes(),
-            ]
-            .concat(),
-        )
-        .unwrap();
         world.git(&["config", "--file", ".git/config", key, value]);
     }
     world.git(&["config", "--file", "module/.git/config", "core.fsmonitor", evil]);
