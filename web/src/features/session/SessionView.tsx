@@ -444,7 +444,12 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
           </section>
         </div>
         {changesOpen && (
-          <>
+          <section
+            className="changes-area"
+            aria-label="Changes"
+            style={narrow ? undefined : { width }}
+            data-pane="changes"
+          >
             {!narrow && (
               <Resizer
                 label="Width of the changes"
@@ -455,29 +460,22 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
                 onChange={(next) => setPanels({ ...panels, width: next })}
               />
             )}
-            <section
-              className="changes-area"
-              aria-label="Changes"
-              style={narrow ? undefined : { width }}
-              data-pane="changes"
-            >
-              <Suspense fallback={null}>
-                <ChangesPanel
-                  key={session.id}
-                  session={session.id}
-                  list={changes.list}
-                  options={changes.options}
-                  onOptions={changes.onOptions}
-                  comments={changes.comments}
-                  views={changes.views}
-                  running={changes.running}
-                  onStart={canStart(session) ? () => void actions.start(session) : undefined}
-                  onClose={narrow ? undefined : () => showChanges(false)}
-                  target={changes.target}
-                />
-              </Suspense>
-            </section>
-          </>
+            <Suspense fallback={null}>
+              <ChangesPanel
+                key={session.id}
+                session={session.id}
+                list={changes.list}
+                options={changes.options}
+                onOptions={changes.onOptions}
+                comments={changes.comments}
+                views={changes.views}
+                running={changes.running}
+                onStart={canStart(session) ? () => void actions.start(session) : undefined}
+                onClose={narrow ? undefined : () => showChanges(false)}
+                target={changes.target}
+              />
+            </Suspense>
+          </section>
         )}
       </div>
       {narrow && (
