@@ -28,7 +28,7 @@ fn body(operation: &str) -> Option<Value> {
         "sessions_change" => json!({ "title": "x" }),
         "messages_send" | "messages_change" => json!({ "text": "x" }),
         "approvals_answer" => json!({ "decision": "accept", "message": null }),
-        "terminals_open" => json!({ "cols": 80, "rows": 24 }),
+        "terminals_open" | "tui_open" => json!({ "cols": 80, "rows": 24 }),
         _ => return None,
     })
 }
