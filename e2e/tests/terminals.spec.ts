@@ -1,5 +1,6 @@
 // Terminals as a person uses them: tabs, names, exit codes, and nothing lost whatever dies or floods.
 
+import AxeBuilder from '@axe-core/playwright'
 import type { Browser, BrowserContext, Page } from '@playwright/test'
 import { composer, newSession } from '../session.ts'
 import { expect, type Server, test } from '../server.ts'
@@ -233,4 +234,28 @@ test('without a sandbox that runs the terminal says so and starts it', async ({ 
   await area.getByRole('button', { name: 'Start' }).click()
   await expect(screen(page)).toContainText('demo')
   await expect(tabs(page)).toHaveCount(1)
+})
+
+test('tabs, search and ended shells are accessible', async ({ signedIn: page }) => {
+  await open(page)
+  await page.keyboard.press('Control+Shift+Backquote')
+  await expect(tabs(page)).toHaveCount(2)
+  await expect(screen(page)).toContainText('demo')
+  await page.keyboard.type('exit 1\n')
+  await expect(tabs(page).nth(1)).toContainText('exit 1')
+  await page.keyboard.press('Control+Shift+f')
+  await page.getByRole('textbox', { name: 'Find in terminal' }).fill('nowhere')
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme })
+    const { violations } = await new AxeBuilder({ page }).analyze()
+    expect(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])).toEqual([])
+  }
+  // Round the panes by key: the terminal's keyboard is reached and left.
+  await page.keyboard.press('Escape')
+  await tabs(page).first().click()
+  await expect(panel(page).locator('.xterm-helper-textarea')).toBeFocused()
+  await page.keyboard.press('F6')
+  await expect(panel(page).locator('.xterm-helper-textarea')).not.toBeFocused()
+  await page.keyboard.press('Shift+F6')
+  await expect(panel(page).locator('.xterm-helper-textarea')).toBeFocused()
 })

@@ -1,6 +1,6 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Ellipsis, Pencil, RotateCw, Search, X } from "lucide-react";
-import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type ApiError, api, asApiError } from "../../api/client";
 import type { Session, TerminalInfo } from "../../api/types";
 import { useCommands } from "../../keys/registry";
@@ -12,11 +12,10 @@ import { readStored, useStored, writeStored } from "../../ui/storage";
 import { sayError } from "../../ui/toasts";
 import { useSessionActions } from "../session/actions";
 import { canStart } from "../session/status";
+import { LazyTerminal } from "./LazyTerminal";
 import { panelId, TerminalTabs, tabId } from "./TerminalTabs";
 import "./terminal.css";
 import { activeTab, endText, named, type Seen, type Tab, tabsOf } from "./tabs";
-
-const TerminalView = lazy(() => import("./TerminalView"));
 
 /** Size until the page has measured its own. */
 const FIRST_SIZE = { cols: 80, rows: 24 };
@@ -346,22 +345,22 @@ export function TerminalPane({ session, visible, onShow, onHide, narrow }: Termi
             aria-labelledby={tabId(tab.id)}
             hidden={tab.id !== active?.id}
           >
-            <Suspense fallback={null}>
-              <TerminalView
-                session={session.id}
-                terminal={tab.id}
-                label={`Terminal ${tab.label}`}
-                shown={shown}
-                focus={shown ? focus : 0}
-                replayBefore={offset}
-                onState={(state) => setLinks((before) => new Map(before).set(tab.id, state))}
-                onEnd={onEnd(tab)}
-                onTitle={(title) => learn(tab.id, { title })}
-                onOutput={shown || tab.unseen ? undefined : () => learn(tab.id, { unseen: true })}
-                searching={shown && searching}
-                onSearching={setSearching}
-              />
-            </Suspense>
+            <LazyTerminal
+              session={session.id}
+              terminal={tab.id}
+              label={`Terminal ${tab.label}`}
+              shown={shown}
+              focus={shown ? focus : 0}
+              replayBefore={offset}
+              onState={(state) => setLinks((before) => new Map(before).set(tab.id, state))}
+              onEnd={onEnd(tab)}
+              onTitle={(title) => learn(tab.id, { title })}
+              onOutput={
+                tab.id === active?.id || tab.unseen ? undefined : () => learn(tab.id, { unseen: true })
+              }
+              searching={shown && searching}
+              onSearching={setSearching}
+            />
             {tab.ended && (
               <div className="terminal-end" role="status">
                 <span>{endText(tab.ended)}</span>

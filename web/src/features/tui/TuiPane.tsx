@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { MessageSquare, RotateCw } from "lucide-react";
-import { lazy, Suspense, useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { type ApiError, api, asApiError } from "../../api/client";
 import type { Session, TerminalInfo } from "../../api/types";
 import type { LinkState } from "../../live/link";
@@ -8,9 +8,8 @@ import { Button } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { runtimeName } from "../session/status";
 import type { TerminalEnd } from "../terminal/connection";
+import { LazyTerminal } from "../terminal/LazyTerminal";
 import "./tui.css";
-
-const TerminalView = lazy(() => import("../terminal/TerminalView"));
 
 /** A cell of the terminal's text, to ask for about the right size before there is a screen. */
 const CELL = { width: 7.2, height: 16.2 };
@@ -119,19 +118,18 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
         </div>
       )}
       {tui?.is === "open" && (
-        <Suspense fallback={<Opening name={name} />}>
-          <TerminalView
-            key={tui.terminal.id}
-            session={session.id}
-            terminal={tui.terminal.id}
-            label={`${name}'s own interface`}
-            shown={open && shown}
-            focus={open && shown ? focus : 0}
-            replayBefore={tui.terminal.offset}
-            onState={setLink}
-            onEnd={onEnd}
-          />
-        </Suspense>
+        <LazyTerminal
+          fallback={<Opening name={name} />}
+          key={tui.terminal.id}
+          session={session.id}
+          terminal={tui.terminal.id}
+          label={`${name}'s own interface`}
+          shown={open && shown}
+          focus={open && shown ? focus : 0}
+          replayBefore={tui.terminal.offset}
+          onState={setLink}
+          onEnd={onEnd}
+        />
       )}
       {tui?.is === "open" && tui.end && (
         <div className="tui-end" role="status">

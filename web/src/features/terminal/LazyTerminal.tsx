@@ -1,0 +1,29 @@
+import { RotateCw } from "lucide-react";
+import { lazy, type ReactNode, Suspense } from "react";
+import { Button } from "../../ui/Button";
+import type { TerminalViewProps } from "./TerminalView";
+
+const TerminalView = lazy(() =>
+  import("./TerminalView").catch(() => ({ default: Missing as typeof import("./TerminalView").default })),
+);
+
+/** A page that is older than its server asks for a file that the server does not have any more. */
+function Missing() {
+  return (
+    <div className="terminal-empty" role="alert">
+      <p>The terminal could not be loaded. The server may have been updated since this page was opened.</p>
+      <Button icon={<RotateCw size={14} />} onClick={() => location.reload()}>
+        Reload
+      </Button>
+    </div>
+  );
+}
+
+/** A terminal's screen, which is loaded when one is first opened. */
+export function LazyTerminal({ fallback = null, ...props }: TerminalViewProps & { fallback?: ReactNode }) {
+  return (
+    <Suspense fallback={fallback}>
+      <TerminalView {...props} />
+    </Suspense>
+  );
+}
