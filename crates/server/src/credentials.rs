@@ -20,13 +20,30 @@ use crate::config::Config;
 pub const TOKEN_FILE: &str = "cli-token";
 /// The address' file in the data directory: where the server last listened.
 pub const ADDRESS_FILE: &str = "address";
+/// The file of the key that signs the passes of previews. Beside the database and not in it, so
+/// that a copy of the database opens nothing.
+pub const PREVIEW_KEY_FILE: &str = "preview-key";
 /// What the token is called in the list of tokens.
 const TOKEN_NAME: &str = "Command line on the server's machine";
 
 /// The token that an earlier start kept.
 pub fn token(data_dir: &Path) -> Option<SecretString> {
-    let text = fs::read_to_string(data_dir.join(TOKEN_FILE)).ok()?;
-    Some(text.trim()).filter(|token| !token.is_empty()).map(Into::into)
+    read(data_dir, TOKEN_FILE)
+}
+
+/// The key that signs the passes of previews; makes one at the first start.
+pub fn preview_key(data_dir: &Path) -> Result<SecretString, CredentialsError> {
+    if let Some(key) = read(data_dir, PREVIEW_KEY_FILE) {
+        return Ok(key);
+    }
+    let key = secret::generate("");
+    write(data_dir, PREVIEW_KEY_FILE, key.expose_secret())?;
+    Ok(key)
+}
+
+fn read(data_dir: &Path, name: &str) -> Option<SecretString> {
+    let text = fs::read_to_string(data_dir.join(name)).ok()?;
+    Some(text.trim()).filter(|text| !text.is_empty()).map(Into::into)
 }
 
 /// Where the server last listened.

@@ -158,7 +158,8 @@ impl Server {
         let login_link = login::new_link(&store, &public_url).await?;
         let limit = config.limits.connections;
         let origins = Origins::new(&public_url, address);
-        let previews = Previews::open(&store, &public_url, &config.preview_domain).await?;
+        let preview_key = credentials::preview_key(&config.data_dir)?;
+        let previews = Previews::new(&public_url, &config.preview_domain, &preview_key);
         let app = App::new(config, store, sessions, public_url.clone(), origins, previews);
         let router = preview::before(api::router(app.clone()), &app);
         let front_door = tokio::spawn(front_door::serve(listener, router, limit, app.shutdown.clone()));

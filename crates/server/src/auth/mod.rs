@@ -9,6 +9,9 @@
 //!
 //! All four are 256 random bits. The store holds SHA-256 hashes, so a copy of it opens nothing; and
 //! since a secret is looked up by its hash, the time of a look-up says nothing about the secret.
+//!
+//! Previews have a code and a pass of their own ([`crate::gateway::preview`]), which open nothing
+//! else and end with the credential that they were made for.
 
 pub mod caller;
 pub mod login;

@@ -41,7 +41,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use mistle_protocol::id::SessionId;
-use mistle_store::{Store, StoreError};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use url::{Url, form_urlencoded};
 
@@ -80,21 +80,19 @@ impl std::fmt::Debug for Previews {
 }
 
 impl Previews {
-    /// Previews below `domain`, with the scheme and port of the public address.
-    pub async fn open(store: &Store, public_url: &Url, domain: &str) -> Result<Self, StoreError> {
+    /// Previews below `domain`, with the scheme and port of the public address. `key` signs passes.
+    pub fn new(public_url: &Url, domain: &str, key: &SecretString) -> Self {
         let site = Site::new(public_url, domain);
-        let access = Access::open(store, site.is_https()).await?;
-        Ok(Self {
+        Self {
+            access: Arc::new(Access::new(key.expose_secret().as_bytes(), site.is_https())),
             site: Arc::new(site),
-            access: Arc::new(access),
             pool: Pool::default(),
-        })
+        }
     }
 
     /// An address that opens a preview for the caller, once, within a minute, and leads to `path`.
     /// None when there are too many that nobody opened.
     pub fn address(&self, caller: &Caller, session: SessionId, port: u16, path: Option<&str>) -> Option<String> {
-        use secrecy::ExposeSecret as _;
         let preview = Preview { session, port };
         let code = self.access.issue(caller, preview, Instant::now())?;
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -160,7 +158,10 @@ fn authority<B>(request: &http::Request<B>) -> Result<Option<&str>, Ambiguous> {
     }
 }
 
-async fn serve(app: &App, preview: Preview, request: Request) -> Result<Response, Page> {
+/// An app's answer, or what is said in its place.
+type Answered<T> = Result<T, Box<Page>>;
+
+async fn serve(app: &App, preview: Preview, request: Request) -> Answered<Response> {
     let previews = &app.previews;
     let checked = previews.access.check(&app.store, request.headers(), preview).await;
     let guest = checked.map_err(|error| broken(&error))?;
@@ -180,15 +181,15 @@ async fn serve(app: &App, preview: Preview, request: Request) -> Result<Response
         request.headers(),
         upgrade.is_some(),
     ) {
-        return Err(Page::foreign());
+        return Err(Page::foreign().into());
     }
     forward(app, preview, guest, upgrade, request).await
 }
 
 /// Spends a code: sets the cookie, and leads to the path that was wanted.
-fn open(previews: &Previews, preview: Preview, is_guest: bool, request: &Request) -> Result<Response, Page> {
+fn open(previews: &Previews, preview: Preview, is_guest: bool, request: &Request) -> Answered<Response> {
     if request.uri().path() != OPEN || request.method() == Method::CONNECT {
-        return Err(Page::unknown());
+        return Err(Page::unknown().into());
     }
     // A look ahead by a browser or a chat program is not a person; the code stays fresh.
     let purpose = request
@@ -212,7 +213,7 @@ fn open(previews: &Previews, preview: Preview, is_guest: bool, request: &Request
         Some(caller) => Some(previews.access.admit(&caller, preview, Timestamp::now())),
         // Opened again from the history: there is nothing left to open.
         None if is_guest => None,
-        None => return Err(Page::not_allowed(&previews.site, preview, &path)),
+        None => return Err(Page::not_allowed(&previews.site, preview, &path).into()),
     };
     let mut response = Redirect::to(&path).into_response();
     let headers = response.headers_mut();
@@ -232,7 +233,7 @@ async fn forward(
     guest: Guest,
     upgrade: Option<HeaderValue>,
     mut request: Request,
-) -> Result<Response, Page> {
+) -> Answered<Response> {
     let previews = &app.previews;
     let authority = authority(&request).ok().flatten().unwrap_or_default();
     let origin = previews.site.origin(authority);
@@ -244,7 +245,7 @@ async fn forward(
         .await;
     let mut response = match sent {
         Ok(response) => response,
-        Err(failure) => return Err(explain(app, &guest, preview, failure).await),
+        Err(failure) => return Err(explain(app, &guest, preview, failure).await.into()),
     };
     let protocol = response.headers().get(header::UPGRADE).cloned();
     headers::to_browser(&origin, preview, response.headers_mut());
@@ -252,7 +253,7 @@ async fn forward(
         return Ok(response.map(|body| Body::new(Revocable::new(body, guest.revoked))));
     }
     let (Some(client), Some(protocol)) = (client, protocol) else {
-        return Err(Page::not_http(preview));
+        return Err(Page::not_http(preview).into());
     };
     headers::set_upgrade(response.headers_mut(), protocol);
     let program = hyper::upgrade::on(&mut response);
@@ -266,10 +267,10 @@ fn to_app(
     preview: Preview,
     request: Request,
     upgrade: Option<HeaderValue>,
-) -> Result<http::Request<Body>, Page> {
+) -> Answered<http::Request<Body>> {
     let (head, body) = request.into_parts();
     if head.method == Method::CONNECT {
-        return Err(Page::invalid("A preview is no proxy."));
+        return Err(Page::invalid("A preview is no proxy.").into());
     }
     let mut request = http::Request::new(body);
     *request.method_mut() = head.method;

@@ -54,6 +54,7 @@ async fn no_operation_answers_without_credentials_or_about_what_belongs_to_other
                 .replace("{token_id}", token["token"]["id"].as_str().unwrap())
                 .replace("{message_id}", "msg_00000000000000000000000000000000")
                 .replace("{terminal_id}", "trm_00000000000000000000000000000000")
+                .replace("{port}", "3000")
                 .replace("{approval_id}", "apr");
             assert!(!path.contains('{'), "{path} has an object that this test does not know");
             let request = || {

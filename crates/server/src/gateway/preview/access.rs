@@ -5,7 +5,7 @@
 //! ```
 //! The *code* is spent by whoever opens the address that carries it. The *pass* is the cookie that
 //! the preview's origin sets for it: which preview, by whose credential and until when, signed with
-//! a key that the database keeps. So it survives a restart of the server, opens nothing but its own
+//! a key that the data directory keeps. So it survives a restart of the server, opens nothing but its own
 //! preview, and is worth as much as the credential: that is looked up again every [`RECHECK`], and
 //! when it is revoked everything that is open ends.
 
@@ -21,7 +21,7 @@ use mistle_model::{OpContext, Role};
 use mistle_protocol::id::{OrganizationId, RequestId, SessionId, TokenId, UserId};
 use mistle_store::{Store, StoreError};
 use ring::hmac;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -46,8 +46,6 @@ const MAX_KNOWN: usize = 10_000;
 const MAX_PASS: usize = 1024;
 /// Cookies of our name that are tried. An app may have set some with other paths.
 const MAX_TRIES: usize = 4;
-/// Where the database keeps the key.
-const KEY: &str = "preview_key";
 /// What else may be signed with the key must begin with something else.
 const PURPOSE: &[u8] = b"mistle preview pass 1\n";
 
@@ -105,13 +103,8 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) async fn open(store: &Store, https: bool) -> Result<Self, StoreError> {
-        let fresh = secret::generate("");
-        let key = store.meta_or_insert(KEY, fresh.expose_secret()).await?;
-        Ok(Self::new(key.as_bytes(), https))
-    }
-
-    fn new(key: &[u8], https: bool) -> Self {
+    /// The key is any text that nobody can guess.
+    pub(super) fn new(key: &[u8], https: bool) -> Self {
         Self {
             cookie: COOKIES[usize::from(https)],
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
@@ -344,6 +337,8 @@ pub(super) async fn follow(
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     fn someone() -> Caller {

@@ -1,0 +1,75 @@
+// A web app without dependencies: what a preview has to carry.
+const http = require("node:http");
+const crypto = require("node:crypto");
+const port = Number(process.argv[1] ?? process.env.PORT);
+
+const pages = {
+  "/": (_, answer) => answer.setHeader("content-type", "text/html").end(`<h1>port ${port}</h1>`),
+  "/echo": (request, answer) =>
+    answer.end(JSON.stringify({ method: request.method, url: request.url, version: request.httpVersion, headers: request.headers })),
+  "/upload": (request, answer) => {
+    const hash = crypto.createHash("sha256");
+    let bytes = 0;
+    request.on("data", (chunk) => hash.update(chunk) && (bytes += chunk.length));
+    request.on("end", () => answer.end(JSON.stringify({ bytes, sha256: hash.digest("hex") })));
+  },
+  "/download": (request, answer) => {
+    let left = Number(new URL(request.url, "http://x").searchParams.get("bytes"));
+    const chunk = Buffer.alloc(64 * 1024, 7);
+    const more = () => {
+      while (left > 0) {
+        const part = chunk.subarray(0, Math.min(left, chunk.length));
+        left -= part.length;
+        if (!answer.write(part)) return answer.once("drain", more);
+      }
+      answer.end();
+    };
+    more();
+  },
+  "/events": (request, answer) => {
+    answer.setHeader("content-type", "text/event-stream");
+    let count = 0;
+    const timer = setInterval(() => answer.write(`data: ${++count}\n\n`), 100);
+    request.on("close", () => clearInterval(timer));
+  },
+  "/redirect": (request, answer) => {
+    const to = new URL(request.url, "http://x").searchParams.get("to");
+    answer.writeHead(302, { location: to }).end();
+  },
+  "/cookies": (_, answer) => {
+    answer.setHeader("set-cookie", ["app=1; Domain=localhost; Path=/", "mistle-preview=stolen; Path=/", "two=2; HttpOnly"]);
+    answer.end();
+  },
+  "/hangup": (request) => request.socket.destroy(),
+};
+
+const server = http.createServer((request, answer) => {
+  const page = pages[request.url.split("?")[0]];
+  if (page) page(request, answer);
+  else answer.writeHead(404).end();
+});
+
+// A WebSocket that says every short text back, after what was asked of it.
+server.on("upgrade", (request, socket, head) => {
+  const key = request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+  const accept = crypto.createHash("sha1").update(key).digest("base64");
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
+  const say = (text) => socket.write(Buffer.concat([Buffer.from([0x81, text.length]), Buffer.from(text)]));
+  say(`${request.headers.host} ${request.headers.origin}`);
+  let buffer = head;
+  const read = () => {
+    while (buffer.length >= 6 && buffer.length >= 6 + (buffer[1] & 127)) {
+      const length = buffer[1] & 127;
+      const [opcode, mask, text] = [buffer[0] & 15, buffer.subarray(2, 6), Buffer.from(buffer.subarray(6, 6 + length))];
+      text.forEach((byte, at) => (text[at] = byte ^ mask[at % 4]));
+      buffer = buffer.subarray(6 + length);
+      if (opcode === 8) return socket.end(Buffer.from([0x88, 0]));
+      if (opcode === 1) say(`heard ${text}`);
+    }
+  };
+  socket.on("data", (data) => ((buffer = Buffer.concat([buffer, data])), read()));
+  socket.on("error", () => {});
+  read();
+});
+
+server.listen(port, process.argv[2] ?? "127.0.0.1", () => console.log("listens"));
