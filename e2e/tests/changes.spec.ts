@@ -16,7 +16,9 @@ const files = {
 }
 
 const toggle = (page: Page) => page.getByRole('button', { name: /^Changes/ })
-const panel = (page: Page) => page.getByRole('region', { name: 'Changes', exact: true })
+// On a phone it is the page's main part, beside the conversation a region of its own.
+const panel = (page: Page) =>
+  page.getByRole('region', { name: 'Changes', exact: true }).or(page.getByRole('main', { name: 'Changes', exact: true }))
 const file = (page: Page, path: string) => panel(page).getByRole('region', { name: path, exact: true })
 const viewed = (page: Page, path: string) => file(page, path).getByRole('checkbox', { name: `Viewed ${path}` })
 const number = (page: Page, path: string, line: number) =>

@@ -342,6 +342,8 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
     CHANGES_MIN,
     window.innerWidth - (sidebarOpen ? SIDEBAR_WIDTH : 0) - CHAT_MIN_WIDTH,
   );
+  // The only pane of a phone is what the page is about.
+  const ChangesArea = narrow ? "main" : "section";
   const width = Math.min(panels.width ?? CHANGES_WIDTH, maxWidth);
   const showMain = !narrow || pane === "chat";
   const showChat = showMain && !tuiOpen;
@@ -444,7 +446,9 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
           </section>
         </div>
         {changesOpen && (
-          <section
+          <ChangesArea
+            id={narrow ? "main" : undefined}
+            tabIndex={narrow ? -1 : undefined}
             className="changes-area"
             aria-label="Changes"
             style={narrow ? undefined : { width }}
@@ -475,7 +479,7 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
                 target={changes.target}
               />
             </Suspense>
-          </section>
+          </ChangesArea>
         )}
       </div>
       {narrow && (
