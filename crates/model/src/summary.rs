@@ -226,7 +226,7 @@ mod tests {
             effort: None,
             models: Vec::new(),
             usage: None,
-        workspaces: Vec::new(),
+            workspaces: Vec::new(),
             approvals: Vec::new(),
             queued: 0,
             last_seq: 0,

@@ -19,7 +19,11 @@ macro_rules! step {
     };
 }
 
-const STEPS: &[Step] = &[step!(1, "0001_sessions"), step!(2, "0002_accounts"), step!(3, "0003_comments")];
+const STEPS: &[Step] = &[
+    step!(1, "0001_sessions"),
+    step!(2, "0002_accounts"),
+    step!(3, "0003_comments"),
+];
 
 pub(crate) async fn run(store: &Store) -> Result<()> {
     let migrations = STEPS.iter().map(|(version, name, sqlite, postgres)| {

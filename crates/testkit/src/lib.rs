@@ -19,5 +19,5 @@ mod terminal;
 pub use api::{Api, Refused};
 pub use live::Live;
 pub use repository::repository;
-pub use terminal::Terminal;
 pub use server::{Setup, TestServer, built, workspace};
+pub use terminal::Terminal;
