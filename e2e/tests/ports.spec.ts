@@ -1,5 +1,6 @@
 // What listens in a sandbox: found by itself, opened on an origin of its own, gone when it ends.
 
+import AxeBuilder from '@axe-core/playwright'
 import type { Page } from '@playwright/test'
 import { newSession } from '../session.ts'
 import { expect, test } from '../server.ts'
@@ -10,6 +11,11 @@ async function terminal(page: Page, text: string) {
   await expect(page.getByRole('tabpanel').locator('.xterm-rows')).toContainText('demo')
   await page.getByRole('tabpanel').locator('.xterm-helper-textarea').focus()
   await page.keyboard.type(text)
+}
+
+async function accessible(page: Page) {
+  const { violations } = await new AxeBuilder({ page }).analyze()
+  expect(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])).toEqual([])
 }
 
 function processes(page: Page) {
@@ -31,6 +37,9 @@ test('a server appears, opens on its own origin, and disappears', async ({ signe
   await expect(list).toContainText('python3')
   await expect(list).toContainText('python3 -m http.server 8000')
   await expect(list).toContainText(/pid \d+/)
+  await accessible(page)
+  // Enter would open it: it has the keyboard.
+  await expect(list.getByRole('link')).toBeFocused()
 
   const opened = context.waitForEvent('page')
   await list.getByRole('link', { name: 'Open python3 on port 8000 in a new tab' }).click()
@@ -84,4 +93,5 @@ test('on a phone, ports are a pane of their own', async ({ signedIn: page, serve
   server.cli('session', 'exec', id, '--', 'sh', '-c', 'setsid python3 -m http.server 8080 >/dev/null 2>&1 &')
   await expect(panes.getByRole('button', { name: 'Ports 1' })).toBeVisible()
   await expect(ports.getByRole('listitem')).toContainText('8080')
+  await accessible(page)
 })

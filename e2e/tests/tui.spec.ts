@@ -1,5 +1,6 @@
 // The agent's own interface and the chat, on one live thread.
 
+import AxeBuilder from '@axe-core/playwright'
 import type { Page } from '@playwright/test'
 import { approval, approveUntil, chat, composer, newSession, said, send, status } from '../session.ts'
 import { expect, test } from '../server.ts'
@@ -31,6 +32,9 @@ test('what is said in either shows in the other', async ({ signedIn: page }) => 
   await expect(toggle(page)).toHaveAttribute('aria-pressed', 'true')
   await expect(screen(page)).toContainText('first words')
   await expect(chat(page)).toBeHidden()
+  // Within the screen, the program chose its colours.
+  const { violations } = await new AxeBuilder({ page }).exclude('.xterm-screen').analyze()
+  expect(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])).toEqual([])
 
   await type(page, 'say: from the tui')
   await expect(screen(page)).toContainText('say: from the tui')

@@ -41,6 +41,12 @@ export function ProcessesButton({ session, ports }: { session: Session; ports: r
           sideOffset={4}
           collisionPadding={8}
           aria-label="Processes"
+          onOpenAutoFocus={(event) => {
+            // The first port, not the first button, which is all that is looked for otherwise.
+            const first = (event.currentTarget as HTMLElement).querySelector<HTMLElement>("a, button");
+            event.preventDefault();
+            first?.focus();
+          }}
         >
           <ProcessList session={session} ports={ports} onDone={() => setOpen(false)} />
         </Popover.Content>
