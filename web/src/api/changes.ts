@@ -16,45 +16,11 @@ export type HunkRange = Schemas["HunkRange"];
 export type Line = Schemas["DiffLine"];
 export type RepoPath = Schemas["RepoPath"];
 export type Scope = Schemas["Scope"];
-export type Side = "old" | "new";
-
-/** Where a comment was written, with what is needed to find the place again. */
-export interface CommentAnchor {
-  path: RepoPath;
-  side: Side;
-  scope?: Scope;
-  start_line: number;
-  end_line: number;
-  quote: string[];
-  before?: string[];
-  after?: string[];
-}
-
-export type Placement = { kind: "located"; start_line: number; end_line: number } | { kind: "outdated" };
-
-/** A comment on lines of a diff. */
-export interface Comment {
-  id: string;
-  session_id: string;
-  created_by: string;
-  anchor: CommentAnchor;
-  text: string;
-  state: "draft" | "sent";
-  message_id?: string | null;
-  /** Where it is in the tree as it is; none when nobody looked. */
-  placement?: Placement | null;
-  created_at: string;
-  updated_at: string;
-}
-
-export interface Viewed {
-  path: RepoPath;
-  fingerprint: string;
-}
-export interface MarkViewed {
-  path: RepoPath;
-  fingerprint: string | null;
-}
+export type Side = Schemas["Side"];
+export type Comment = Schemas["Comment"];
+export type CommentAnchor = Schemas["CommentAnchor"];
+export type MarkViewed = Schemas["MarkViewed"];
+export type Viewed = Schemas["Viewed"];
 
 /** What is compared, and how. */
 export interface Comparison {

@@ -50,6 +50,8 @@ const CHARACTER = 7.2;
 /** What a line's numbers and sign take, in pixels. */
 const GUTTERS = 110;
 const HEAD_HEIGHT = 36;
+/** How many frames a list takes at most until every file in view has its height. */
+const SETTLE_FRAMES = 8;
 
 export interface PanelOptions {
   scope: Scope;
@@ -596,9 +598,22 @@ function Review(props: ReviewProps) {
     const top = old[list.findItemIndex(element.scrollTop + 1)];
     const was = top && old.indexOf(top);
     const now = top && index.get(keyOf(top.path));
-    if (was === undefined || now === undefined || was === now) return;
+    if (!top || was === undefined || now === undefined || was === now) return;
     const inside = element.scrollTop - list.getItemOffset(was);
+    const key = CSS.escape(keyOf(top.path));
     list.scrollToIndex(now, { align: "start", offset: Math.max(0, inside) });
+    // What is drawn anew is measured over the next frames; meanwhile the file is held where it was.
+    let frames = SETTLE_FRAMES;
+    let frame = requestAnimationFrame(function settle() {
+      const section = element.querySelector(`[data-file="${key}"]`);
+      const drift = section
+        ? section.getBoundingClientRect().top - element.getBoundingClientRect().top + inside
+        : 0;
+      if (Math.abs(drift) > 1) element.scrollTop += drift;
+      if (!section) list.scrollToIndex(now, { align: "start", offset: Math.max(0, inside) });
+      if (--frames > 0) frame = requestAnimationFrame(settle);
+    });
+    return () => cancelAnimationFrame(frame);
   }, [files, index]);
 
   // What the link or a chip names is brought into view once it is there.

@@ -32,6 +32,7 @@ import { CommentCard, DraftBox } from "./CommentBox";
 import { languageOf } from "./code";
 import { badgesOf, sizeText } from "./describe";
 import type { Draft } from "./drafts";
+import { inTurn } from "./gate";
 import { Images } from "./Images";
 import { Lines, type LinesContext, spotKey } from "./Lines";
 import {
@@ -244,7 +245,7 @@ function FileBody(props: FileSectionProps & { discardHunk?: (hunk: FileDiff["hun
   const [full, setFull] = useState(false);
   const { data, error, refetch } = useQuery({
     queryKey: ["diff", comparison, keyOf(file.path), file.fingerprint, base, full],
-    queryFn: ({ signal }) => changesApi.diff(comparison, file, { full }, signal),
+    queryFn: ({ signal }) => inTurn(signal, () => changesApi.diff(comparison, file, { full }, signal)),
     // What was there stays until its successor is.
     placeholderData: (before) => before,
     staleTime: Number.POSITIVE_INFINITY,

@@ -71,15 +71,22 @@ class ListReader {
     this.#running = abort;
     const began = performance.now();
     const first = this.#list.totals === undefined;
+    let retrying = false;
     if (first) this.#set({ loading: true });
     try {
       await this.#take(abort.signal, first);
     } catch (error) {
       if (abort.signal.aborted) return;
-      this.#set({ loading: false, error: asApiError(error, "Load changes") });
+      const failed = asApiError(error, "Load changes");
+      this.#set({ loading: false, error: failed });
+      // Busy or out of reach: once more, after the pause.
+      if ([0, 502, 503, 504].includes(failed.status)) {
+        this.#again = true;
+        retrying = true;
+      }
     }
     this.#running = undefined;
-    const pause = Math.min(MAX_PAUSE_MS, performance.now() - began);
+    const pause = retrying ? MAX_PAUSE_MS : Math.min(MAX_PAUSE_MS, performance.now() - began);
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       if (!this.#again) return;
