@@ -108,6 +108,17 @@ interface FileSectionProps {
 
 const NO_LINES: readonly Line[] = [];
 
+/** Large and generated files that were asked for, while the page lives: one that leaves the view and comes back stays open. */
+const asked = new Set<string>();
+function useAsked(name: string): [boolean, () => void] {
+  const [is, setIs] = useState(() => asked.has(name));
+  const ask = () => {
+    asked.add(name);
+    setIs(true);
+  };
+  return [is, ask];
+}
+
 function Counts({ file }: { file: ChangedFile }) {
   if (!file.added && !file.removed) return null;
   return (
@@ -212,7 +223,7 @@ const short = (commit: string | null | undefined) => (commit ? commit.slice(0, 1
 /** One changed file: its head, and its diff as far as it is unfolded. */
 export const FileSection = memo((props: FileSectionProps) => {
   const { file, folded, comparison, actions } = props;
-  const [revealed, setRevealed] = useState(false);
+  const [revealed, reveal] = useAsked(`generated ${comparison.session} ${keyOf(file.path)}`);
   const canDiscard = file.status !== "submodule" && file.status !== "conflicted";
   const waits = file.generated && !revealed;
   return (
@@ -225,7 +236,7 @@ export const FileSection = memo((props: FileSectionProps) => {
               A generated file
               {file.size != null && `, ${sizeText(file.size)}`}. Nobody wrote it by hand.
             </span>
-            <Button onClick={() => setRevealed(true)}>Show</Button>
+            <Button onClick={reveal}>Show</Button>
           </Note>
         ) : (
           <FileBody
@@ -242,7 +253,7 @@ export const FileSection = memo((props: FileSectionProps) => {
 
 function FileBody(props: FileSectionProps & { discardHunk?: (hunk: FileDiff["hunks"][number]) => void }) {
   const { comparison, file, base } = props;
-  const [full, setFull] = useState(false);
+  const [full, showFull] = useAsked(`large ${comparison.session} ${keyOf(file.path)}`);
   const { data, error, refetch } = useQuery({
     queryKey: ["diff", comparison, keyOf(file.path), file.fingerprint, base, full],
     queryFn: ({ signal }) => inTurn(signal, () => changesApi.diff(comparison, file, { full }, signal)),
@@ -272,7 +283,7 @@ function FileBody(props: FileSectionProps & { discardHunk?: (hunk: FileDiff["hun
           <span>
             A large diff: {data.folded.lines.toLocaleString()} lines, {sizeText(data.folded.bytes)}.
           </span>
-          <Button onClick={() => setFull(true)}>Show</Button>
+          <Button onClick={showFull}>Show</Button>
         </Note>
         <Elsewhere {...props} lines={NO_LINES} />
       </>
