@@ -56,8 +56,11 @@ const MAX_BATCH_BYTES: usize = 1024 * 1024;
 const ACK_EVERY: u64 = 256;
 /// What one stream may receive ahead, in bytes: a terminal at 20 MB/s never waits for the window.
 const STREAM_WINDOW: u32 = 1024 * 1024;
-/// The same for a whole connection: some streams that nobody reads don't hold up the others.
-const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+/// The same for a whole connection: all streams that the daemon allows together, so that readers
+/// that stop, which keep their streams' windows full, hold up no keystroke.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
+/// Streams at once, as the daemon allows them.
+const MAX_STREAMS: u32 = 512;
 
 /// What happens on the control socket.
 pub(super) enum LinkEvent {
