@@ -19,6 +19,14 @@
 //! | `GET /ports` | → [`Port`](crate::ports::Port) list | what listens |
 //! | `GET /ports/watch` | → endless stream of whole lists (`application/x-ndjson`) | the list as it is, then at each change, within a second of it |
 //! | `POST /ports/{port}/connect` | bytes ⇄ bytes, full duplex → 404 nothing listens | a connection to the port on loopback; the end of either body is the end of that direction alone |
+//! | `GET /git/changes?cwd&scope&ignore_whitespace` | → [`ChangesLine`](crate::changes::ChangesLine) lines | a head at once, files as they are found, an end or a failure |
+//! | `GET /git/diff?cwd&scope&ignore_whitespace&path&old_path&context&full` | → [`FileDiff`](crate::changes::FileDiff) | one file; paths that are not UTF-8 as `path_bytes`, `old_path_bytes` in base64 |
+//! | `GET /git/blob?cwd&scope&path&old_path&side` | → bytes | one side of a file, with an image's type |
+//! | `GET /git/patch?cwd&scope` | → `text/x-diff` | everything as `git apply` takes it |
+//! | `POST /git/discard?cwd` | [`Discard`](crate::changes::Discard) → [`Discarded`](crate::changes::Discarded) | takes a change back |
+//! | `POST /git/restore?cwd` | [`Restore`](crate::changes::Restore) → 204 | undoes that |
+//! | `GET /git/watch?cwd` | → endless [`WatchLine`](crate::changes::WatchLine) lines | tells when the tree may look different; a blank line keeps it alive |
+//! | `GET /files/search?cwd&q&limit` | → [`FoundFiles`](crate::changes::FoundFiles) | fuzzy, best first |
 //! | `POST /shutdown` | → 202 | ends everything in order: interrupt, flush the journal, terminate, exit |
 //!
 //! Errors are [`Problem`](crate::problem::Problem)s.

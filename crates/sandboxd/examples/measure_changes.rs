@@ -102,9 +102,9 @@ fn make(top: &Path, files: usize, changed: usize) {
     std::fs::create_dir_all(top).unwrap();
     run(top, &["init", "-q", "-b", "main", "."]);
     let content = |n: usize| {
-        (0..40)
-            .map(|line| format!("fn f{n}_{line}() -> u32 {{ {} }}\n", n * line))
-            .collect::<String>()
+        (0..40).fold(String::new(), |text, line| {
+            text + &format!("fn f{n}_{line}() -> u32 {{ {} }}\n", n * line)
+        })
     };
     for n in 0..files {
         let path = top.join(name(n));

@@ -22,6 +22,7 @@ use mistle_protocol::changes::{
 use mistle_protocol::problem::Problem;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::base::{Compared, resolve};
 use super::changes::{Piece, list};
@@ -170,11 +171,21 @@ async fn changes(State(git): State<Git>, Asked(place): Asked<Place>) -> Result<R
     let Some(repository) = git.repositories.at(&cwd) else {
         return Ok(ndjson(futures::stream::iter(nothing(place.scope))));
     };
+    // While the base is found, git looks for untracked files.
+    let viewing = AbortOnDropHandle::new(tokio::spawn({
+        let repository = repository.clone();
+        async move { repository.view().await }
+    }));
+    let viewing = async move {
+        viewing
+            .await
+            .map_err(|error| GitError::Io(std::io::Error::other(error)))?
+    };
     let compared = git.compared(&repository, place.scope).await?;
     let head = ChangesLine::Head {
         head: compared.head.clone(),
     };
-    let rest = list(repository, compared, place.ignore_whitespace).map(|piece| match piece {
+    let rest = list(repository, compared, viewing, place.ignore_whitespace).map(|piece| match piece {
         Ok(Piece::Files(files)) => ChangesLine::Files { files },
         Ok(Piece::End(totals)) => ChangesLine::End { totals },
         Err(error) => ChangesLine::Failed {
@@ -252,7 +263,7 @@ async fn blob(State(git): State<Git>, Asked(asked): Asked<OneFile>) -> Result<Re
             futures::stream::iter([Ok(first)]).chain(rest_of(running)),
         ));
     }
-    match open_current(&repository, &path).map_err(|error| GitError::Io(error))? {
+    match open_current(&repository, &path).map_err(GitError::Io)? {
         Current::Absent => Err(absent()),
         Current::Link(target) => Ok(content(None, futures::stream::iter([Ok(Bytes::from(target))]))),
         Current::File(mut file) => {

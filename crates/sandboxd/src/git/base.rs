@@ -171,11 +171,11 @@ fn default_branch(all: &[[&str; 3]]) -> Option<(String, String)> {
         .iter()
         .filter(|entry| entry[0].starts_with("refs/remotes/") && entry[0].ends_with("/HEAD") && !entry[2].is_empty());
     // `origin` first: a fork's own remote is seldom what a branch goes to.
-    let pointer = pointed
+    let heads = pointed
         .clone()
         .find(|entry| entry[0] == "refs/remotes/origin/HEAD")
-        .or_else(|| pointed.clone().next());
-    if let Some([_, oid, target]) = pointer.filter(|entry| is_oid(entry[1])) {
+        .or_else(|| pointed.clone().min_by_key(|entry| entry[0]));
+    if let Some([_, oid, target]) = heads.filter(|entry| is_oid(entry[1])) {
         return Some((short(target), (*oid).to_owned()));
     }
     let origin = USUAL

@@ -3,9 +3,9 @@
 //! One `git diff` makes the list, the counts and the fingerprints: it names every file first, and
 //! its patch without context follows. A file leaves as soon as its patch was seen.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -141,8 +141,8 @@ impl Draft {
             removed: counted.then_some(self.removed),
             binary: self.binary,
             size: metadata
-                .filter(|metadata| metadata.is_file())
-                .map(|metadata| metadata.size()),
+                .filter(fs::Metadata::is_file)
+                .map(|metadata| MetadataExt::size(&metadata)),
             generated: is_generated(&raw.new),
             self_running: self_running(&raw.new),
             fingerprint: format!("{:o}-{named}", raw.new_mode),
@@ -204,10 +204,10 @@ impl Pairing {
             }
             Event::File(header) => {
                 let mut complete = Vec::new();
-                if !self
+                if self
                     .current
                     .as_ref()
-                    .is_some_and(|current| current.raw.header() == *header)
+                    .is_none_or(|current| current.raw.header() != *header)
                 {
                     complete.extend(self.current.take());
                     // Entries before it have no patch. One that is not found belongs to none.
@@ -248,20 +248,22 @@ pub(crate) enum Piece {
     End(ChangesTotals),
 }
 
-/// The changed files, in the order of their paths.
+/// The changed files, in the order of their paths. `viewing` brings the shadow up to date, and has
+/// begun already.
 pub(crate) fn list(
     repository: Arc<Repository>,
     compared: Compared,
+    viewing: impl Future<Output = Result<View, GitError>> + Send,
     ignore_whitespace: bool,
 ) -> impl Stream<Item = Result<Piece, GitError>> + Send {
     async_stream::try_stream! {
         let mut totals = ChangesTotals::default();
-        let view = repository.view().await?;
+        let view = viewing.await?;
         let Some(base) = compared.treeish(&repository) else {
             yield Piece::End(totals);
             return;
         };
-        let unchanged = compared.turn.as_ref().map_or_else(BTreeMap::new, |turn| turn.unchanged(&repository));
+        let unchanged = compared.turn.as_ref().map_or_else(BTreeSet::new, |turn| turn.unchanged(&repository));
         let known = Known::of(&view);
         let asked = Asked { ignore_whitespace, context: 0 };
         let mut running = Running::start(diff(&repository, &view.index, &base, asked), None)?;
@@ -282,7 +284,7 @@ pub(crate) fn list(
             }
             if ended {
                 take(&repository, &known, &unchanged, ignore_whitespace, pairing.end(), &mut files, &mut totals);
-                let big = view.untracked.big.iter().filter(|path| !unchanged.contains_key(*path));
+                let big = view.untracked.big.iter().filter(|path| !unchanged.contains(*path));
                 let apart = big.map(|path| big_file(&repository, path)).chain(view.untracked.nested.iter().map(|path| nested(path)));
                 for file in apart.take(MAX_CHANGED_FILES) {
                     totals.files += 1;
@@ -306,14 +308,14 @@ pub(crate) fn unreadable(error: super::patch::Unreadable) -> GitError {
 fn take(
     repository: &Repository,
     known: &Known,
-    unchanged: &BTreeMap<Vec<u8>, ()>,
+    unchanged: &BTreeSet<Vec<u8>>,
     ignore_whitespace: bool,
     drafts: Vec<Draft>,
     files: &mut Vec<ChangedFile>,
     totals: &mut ChangesTotals,
 ) {
     for draft in drafts {
-        if unchanged.contains_key(&draft.raw.new) {
+        if unchanged.contains(&draft.raw.new) {
             continue;
         }
         let Some(file) = draft.finish(repository, known, ignore_whitespace) else {
@@ -338,7 +340,7 @@ pub(crate) fn big_file(repository: &Repository, path: &[u8]) -> ChangedFile {
         .map_or((0, 0, 0), |m| (m.size(), m.mtime(), m.mtime_nsec()));
     ChangedFile {
         status: FileStatus::Untracked,
-        new_mode: metadata.as_ref().map_or(0, |metadata| metadata.mode()),
+        new_mode: metadata.as_ref().map_or(0, MetadataExt::mode),
         binary: true,
         size: metadata.map(|metadata| metadata.size()),
         generated: is_generated(path),

@@ -22,6 +22,8 @@ use crate::problem::Refusal;
 
 /// Files beyond this many bytes are not edited hunk by hunk.
 const MAX_EDITED: u64 = 32 * 1024 * 1024;
+/// Letters of a token.
+const TOKEN: usize = 32;
 /// Discards that can be undone; the oldest are forgotten.
 const MAX_UNDO: usize = 100;
 
@@ -94,8 +96,8 @@ pub(crate) async fn discard(
     } else {
         Some(old_content(repository, &base, &old_path).await?)
     };
-    let token = RandomToken::new();
-    let mut undo = Undo::create(repository, &token.0).map_err(|error| failed(&error))?;
+    let token = new_token();
+    let mut undo = Undo::create(repository, &token).map_err(|error| failed(&error))?;
     let outcome = match (hunk, old) {
         (Some(range), Some(old)) if file.status != FileStatus::Deleted => {
             undo.edit(path, |content| reverted(&old, content, range))
@@ -120,7 +122,7 @@ pub(crate) async fn discard(
     undo.finish().map_err(|error| failed(&error))?;
     outcome?;
     forget_old(repository);
-    Ok(token.0)
+    Ok(token)
 }
 
 async fn changed(repository: &Repository, compared: &Compared, path: &[u8]) -> Result<ChangedFile, Refusal> {
@@ -324,7 +326,7 @@ pub(crate) fn restore(repository: &Repository, token: &str) -> Result<(), Refusa
             "This can't be undone any more.",
         )
     };
-    if token.len() != 32 || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if token.len() != TOKEN || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(unknown());
     }
     let folder = repository.shadow.join("undo").join(token);
@@ -404,18 +406,12 @@ fn forget_old(repository: &Repository) {
     }
 }
 
-/// A name that nobody guesses.
-struct RandomToken(String);
-
-impl RandomToken {
-    fn new() -> Self {
-        let mut bytes = [0_u8; 16];
-        // Names need not be secret: the session's API is.
-        let now = jiff::Timestamp::now().as_nanosecond().to_le_bytes();
-        let digest = Sha256::digest(now);
-        bytes.copy_from_slice(&digest[..16]);
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-    }
+/// A name of its own for each discard. It need not be secret: whoever may undo may do more.
+fn new_token() -> String {
+    let now = jiff::Timestamp::now().as_nanosecond().to_le_bytes();
+    let mut digest = digest(&now);
+    digest.truncate(TOKEN);
+    digest
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ use self::watch::Watcher;
 /// Repositories that are remembered. More are forgotten and found again.
 const MAX_REPOSITORIES: usize = 64;
 /// For how long the paths of a tree are kept that nobody searches.
-const SEARCH_IDLE: Duration = Duration::from_secs(120);
+const SEARCH_IDLE: Duration = Duration::from_mins(2);
 /// How long the beginning of a turn may wait for its snapshot. A tree that takes longer gets it
 /// a moment into the turn.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(2);

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::problem::Refusal;
 
 /// How long git may take. A panel that waits longer has lost its reader.
-pub(crate) const GIT_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const GIT_LIMIT: Duration = Duration::from_mins(2);
 /// The most that is collected of an answer that is not streamed: the paths of a huge tree.
 pub(crate) const MAX_COLLECTED: usize = 64 * 1024 * 1024;
 /// Bytes read at once.

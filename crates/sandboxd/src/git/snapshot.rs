@@ -7,7 +7,7 @@
 //! Large files are not copied: their place and time are noted, and as long as these are the same,
 //! so is the file.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -71,11 +71,11 @@ impl Turn {
     }
 
     /// The large files that are as they were.
-    pub(crate) fn unchanged(&self, repository: &Repository) -> BTreeMap<Vec<u8>, ()> {
+    pub(crate) fn unchanged(&self, repository: &Repository) -> BTreeSet<Vec<u8>> {
         let same = |(path, mark): &(RepoPath, Mark)| {
             let bytes = path.to_bytes()?;
             let metadata = fs::symlink_metadata(repository.location.top.join(os(&bytes))).ok()?;
-            (Mark::of(&metadata) == *mark).then_some((bytes, ()))
+            (Mark::of(&metadata) == *mark).then_some(bytes)
         };
         self.big.iter().filter_map(same).collect()
     }

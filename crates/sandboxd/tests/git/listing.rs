@@ -98,7 +98,7 @@ async fn a_file_that_appears_after_the_list_is_shown() {
 #[tokio::test]
 async fn every_kind_of_change() {
     let world = World::new().await;
-    let long: String = (0..50).map(|n| format!("{n}\n")).collect();
+    let long = (0..50).fold(String::new(), |text, n| text + &n.to_string() + "\n");
     world.write("old name.txt", &long);
     world.write("moved.txt", long.replace("7\n", "seven\n"));
     world.write("gone.txt", "gone\n");

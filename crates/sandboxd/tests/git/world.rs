@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -96,7 +97,10 @@ impl World {
     pub(crate) async fn new() -> Self {
         let world = Self::bare().await;
         world.git(&["init", "-q", "-b", "main", "."]);
-        world.write("a.txt", &(1..=10).map(|n| format!("line {n}\n")).collect::<String>());
+        world.write(
+            "a.txt",
+            (1..=10).fold(String::new(), |text, n| text + "line " + &n.to_string() + "\n"),
+        );
         world.write("b.txt", "b\n");
         world.commit("base");
         world
@@ -250,7 +254,12 @@ pub(crate) fn shown(diff: &FileDiff) -> String {
     let mut text = String::new();
     for hunk in &diff.hunks {
         let r = hunk.range;
-        text += &format!("@@ {},{} {},{}\n", r.old_start, r.old_lines, r.new_start, r.new_lines);
+        writeln!(
+            text,
+            "@@ {},{} {},{}",
+            r.old_start, r.old_lines, r.new_start, r.new_lines
+        )
+        .unwrap();
         for line in &hunk.lines {
             let mark = match line.kind {
                 LineKind::Context => ' ',
@@ -258,13 +267,15 @@ pub(crate) fn shown(diff: &FileDiff) -> String {
                 LineKind::Removed => '-',
             };
             let number = |number: Option<u64>| number.map_or(String::new(), |number| number.to_string());
-            text += &format!(
-                "{:>3} {:>3} {mark}{}{}\n",
+            writeln!(
+                text,
+                "{:>3} {:>3} {mark}{}{}",
                 number(line.old_no),
                 number(line.new_no),
                 line.text,
                 if line.no_newline { "⏎" } else { "" }
-            );
+            )
+            .unwrap();
         }
     }
     text

@@ -28,9 +28,9 @@ use super::{Result, SessionError, Sessions};
 /// How long git may take before it answers. Above the daemon's own limit for short work.
 const FIRST_WITHIN: Duration = Duration::from_secs(50);
 /// How long it may be silent in the middle.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 /// How long the stream of changes may be silent: four keep-alives.
-const WATCH_SILENCE: Duration = Duration::from_secs(60);
+const WATCH_SILENCE: Duration = Duration::from_mins(1);
 /// The shortest time between two words that a tree changed.
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// How long until a tree is watched again when that ended.
@@ -141,10 +141,8 @@ impl Sessions {
     ) -> Result<Discarded> {
         let control = self.tree(ctx, id).await?;
         let path = at("/git/discard", cwd).finish();
-        Ok(control
-            .ask(Method::POST, &path, Some(discard), FIRST_WITHIN)
-            .await
-            .map_err(of_git)?)
+        let done = control.ask(Method::POST, &path, Some(discard), FIRST_WITHIN).await;
+        done.map_err(of_git)
     }
 
     /// Brings back what was taken back.
@@ -177,10 +175,8 @@ impl Sessions {
             .with("q", search)
             .with("limit", &limit)
             .finish();
-        Ok(control
-            .ask(Method::GET, &path, None::<&()>, FIRST_WITHIN)
-            .await
-            .map_err(of_git)?)
+        let found = control.ask(Method::GET, &path, None::<&()>, FIRST_WITHIN).await;
+        found.map_err(of_git)
     }
 
     /// The daemon of a session whose tree is looked at.
