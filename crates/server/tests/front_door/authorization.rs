@@ -24,11 +24,20 @@ const STREAMS: [&str; 4] = ["live_all", "live_session", "terminals_io", "exec_ru
 
 /// A body that gets past parsing, so that the object is what is refused.
 fn body(operation: &str) -> Option<Value> {
+    let path = json!({ "text": "src/main.rs" });
     Some(match operation {
         "sessions_change" => json!({ "title": "x" }),
         "messages_send" | "messages_change" => json!({ "text": "x" }),
         "approvals_answer" => json!({ "decision": "accept", "message": null }),
         "terminals_open" | "tui_open" => json!({ "cols": 80, "rows": 24 }),
+        "changes_discard" => json!({ "path": path, "fingerprint": "x" }),
+        "changes_restore" => json!({ "undo": "x" }),
+        "viewed_mark" => json!({ "path": path, "fingerprint": "x" }),
+        "comments_create" => {
+            let anchor = json!({ "path": path, "side": "new", "start_line": 1, "end_line": 1, "quote": ["x"] });
+            json!({ "anchor": anchor, "text": "x" })
+        }
+        "comments_change" => json!({ "text": "x" }),
         _ => return None,
     })
 }
@@ -54,6 +63,7 @@ async fn no_operation_answers_without_credentials_or_about_what_belongs_to_other
                 .replace("{token_id}", token["token"]["id"].as_str().unwrap())
                 .replace("{message_id}", "msg_00000000000000000000000000000000")
                 .replace("{terminal_id}", "trm_00000000000000000000000000000000")
+                .replace("{comment_id}", "cmt_00000000000000000000000000000000")
                 .replace("{port}", "3000")
                 .replace("{approval_id}", "apr");
             assert!(!path.contains('{'), "{path} has an object that this test does not know");
