@@ -27,17 +27,15 @@ fn body(operation: &str) -> Option<Value> {
     let path = json!({ "text": "src/main.rs" });
     Some(match operation {
         "sessions_change" => json!({ "title": "x" }),
-        "messages_send" | "messages_change" => json!({ "text": "x" }),
+        "messages_send" | "messages_change" | "comments_change" => json!({ "text": "x" }),
         "approvals_answer" => json!({ "decision": "accept", "message": null }),
         "terminals_open" | "tui_open" => json!({ "cols": 80, "rows": 24 }),
-        "changes_discard" => json!({ "path": path, "fingerprint": "x" }),
+        "changes_discard" | "viewed_mark" => json!({ "path": path, "fingerprint": "x" }),
         "changes_restore" => json!({ "undo": "x" }),
-        "viewed_mark" => json!({ "path": path, "fingerprint": "x" }),
         "comments_create" => {
             let anchor = json!({ "path": path, "side": "new", "start_line": 1, "end_line": 1, "quote": ["x"] });
             json!({ "anchor": anchor, "text": "x" })
         }
-        "comments_change" => json!({ "text": "x" }),
         _ => return None,
     })
 }
