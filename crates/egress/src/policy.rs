@@ -420,7 +420,7 @@ mod tests {
         let policy = policy(
             &[
                 "github.com",
-                "Registry.NPMjs.org.",
+                "Packages.Example.net.",
                 "*.example.org",
                 "db.example.net:5432",
                 "10.0.0.5:8080",

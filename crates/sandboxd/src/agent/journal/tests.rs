@@ -224,8 +224,8 @@ fn a_full_disk_loses_nothing() {
         return on_a_small_disk("agent::journal::tests::a_full_disk_loses_nothing");
     }
     runtime().block_on(async {
-        let dir = Path::new("/tmp/journal");
-        let ballast = Path::new("/tmp/ballast");
+        let dir = &std::env::temp_dir().join("journal");
+        let ballast = &std::env::temp_dir().join("ballast");
         let limits = Limits {
             segment_bytes: 64 << 10,
             memory_bytes: 1 << 20,
