@@ -49,6 +49,13 @@ pub fn check_anchor(anchor: &CommentAnchor) -> Result<(), Denied> {
         .checked_sub(anchor.start_line)
         .and_then(|length| length.checked_add(1));
     let lines = anchor.quote.len();
+    if anchor
+        .workspace
+        .as_ref()
+        .is_some_and(|folder| folder.len() > mistle_protocol::changes::MAX_PATH)
+    {
+        return Err(Denied::Place);
+    }
     if anchor.path.to_bytes().is_none() || anchor.start_line == 0 || length != Some(lines as u64) {
         return Err(Denied::Place);
     }
@@ -127,10 +134,13 @@ pub fn tell(text: &str, comments: &[Comment]) -> String {
     told.push_str("Comments on the changes:\n");
     for comment in comments {
         let anchor = &comment.anchor;
-        let path: String = anchor
-            .path
-            .text
-            .chars()
+        // In a session of several repositories a path alone says too little.
+        let folder = anchor.workspace.as_deref();
+        let path: String = folder
+            .into_iter()
+            .flat_map(|folder| [folder, "/"])
+            .chain([anchor.path.text.as_str()])
+            .flat_map(str::chars)
             .map(|c| if c.is_control() || c == '`' { '\u{fffd}' } else { c })
             .collect();
         let lines = if anchor.start_line == anchor.end_line {
@@ -177,6 +187,7 @@ mod tests {
     fn anchor(lines: &[&str], start: usize, end: usize) -> CommentAnchor {
         let own = |range: &[&str]| range.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         CommentAnchor {
+            workspace: None,
             path: RepoPath::from_bytes(b"a.rs"),
             side: Side::New,
             scope: Scope::Branch,

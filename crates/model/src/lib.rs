@@ -5,11 +5,13 @@
 //! | [`session`] | the machine that says where a session's sandbox is and what is done about it |
 //! | [`queue`] | the messages that wait for the runtime, and which one goes next |
 //! | [`summary`] | how a runtime's events change what a session looks like |
+//! | [`conversations`] | a session's conversations as it shows them |
 //! | [`comments`] | where the lines of a comment went, and how a runtime is told |
 //! | [`authorization`] | who may do what; the only place that decides it |
 
 pub mod authorization;
 pub mod comments;
+pub mod conversations;
 pub mod queue;
 pub mod session;
 pub mod summary;
@@ -38,4 +40,15 @@ pub enum Role {
     Admin,
     /// Also manages members.
     Owner,
+}
+
+impl Role {
+    /// For a person.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
 }

@@ -21,13 +21,19 @@
 //! | disconnected | [`UNRESPONSIVE_AFTER`] | failed, `sandbox_unresponsive` |
 //! | stopping | [`STOP_WITHIN`] | failed, `stop_timed_out`; the stop goes on |
 //! | failed, processes left | [`RETRY_AFTER`] | they are ended once more |
+//! | any, in the trash | [`Deletion::until`] | deleted |
 //! | deleted, disk left | [`RETRY_AFTER`] | it is deleted once more |
 //! | created, stopped, failed | none: a person's turn | |
+//!
+//! A session that a person deletes goes to the *trash* first. That is no state of its own: it is
+//! stopped, keeps its disk, and can't be started until it is restored. The trash has a deadline,
+//! [`Deletion::until`], which is stored and so outlives the server; then, or when a person wants it
+//! at once, the session comes to `deleted` and everything of it goes.
 //!
 //! There is no clock here: `now` is an argument and deadlines are values.
 
 use jiff::{SignedDuration, Timestamp};
-use mistle_protocol::session::{SessionState, Trouble};
+use mistle_protocol::session::{Deletion, SessionState, Trouble};
 
 /// From the wish to start until the daemon calls. Twenty at once on two cores take some 10 s; the
 /// rest is for machines that are busy with other things.
@@ -55,6 +61,13 @@ pub enum Request {
     Start,
     /// Stop it.
     Stop,
+    /// Put it into the trash: stop it, keep its disk that long.
+    Trash {
+        /// How long.
+        keep: SignedDuration,
+    },
+    /// Take it out of the trash. It is stopped.
+    Restore,
     /// Delete it with its disk.
     Delete,
 }
@@ -74,6 +87,9 @@ pub enum Denied {
     /// It can be started when it has stopped.
     #[error("the session is stopping; start it when it has stopped")]
     Stopping,
+    /// It is in the trash.
+    #[error("the session is in the trash; restore it first")]
+    Trashed,
     /// It is gone.
     #[error("the session is deleted")]
     Deleted,
@@ -145,6 +161,7 @@ pub struct Machine {
     state: SessionState,
     since: Timestamp,
     trouble: Option<Trouble>,
+    trash: Option<Deletion>,
     /// Whether the runtime was ready since the last start.
     ready: bool,
     linked: bool,
@@ -162,6 +179,7 @@ impl Machine {
             state: SessionState::Created,
             since: now,
             trouble: None,
+            trash: None,
             ready: false,
             linked: false,
             sandbox: Sandbox::Down,
@@ -179,6 +197,7 @@ impl Machine {
             state,
             since,
             trouble,
+            trash,
             ready,
         } = stored;
         let sandbox = match (state, running) {
@@ -190,6 +209,7 @@ impl Machine {
             state,
             since,
             trouble,
+            trash,
             ready,
             sandbox,
             ..Self::new(now)
@@ -222,6 +242,11 @@ impl Machine {
         self.trouble.as_ref()
     }
 
+    /// Since when it is in the trash, and until when.
+    pub fn trash(&self) -> Option<Deletion> {
+        self.trash
+    }
+
     /// Whether the runtime was ready since the last start.
     pub fn ready(&self) -> bool {
         self.ready
@@ -234,7 +259,8 @@ impl Machine {
 
     /// When to send [`Event::Tick`].
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.deadline
+        let trash = self.trash.map(|trash| trash.until);
+        self.deadline.into_iter().chain(trash).min()
     }
 
     /// Whether a call of the daemon is welcome.
@@ -249,23 +275,40 @@ impl Machine {
     /// Admits, joins or denies what a person wants.
     pub fn request(&mut self, now: Timestamp, request: Request) -> Result<Admitted, Denied> {
         use SessionState as S;
+        let trashed = self.trash.is_some();
         let next = match (request, self.state) {
-            (Request::Delete, S::Deleted)
-            | (Request::Start, S::Starting | S::Running | S::Disconnected)
+            (Request::Delete | Request::Trash { .. }, S::Deleted) => return Ok(Admitted::Joined),
+            (_, S::Deleted) => return Err(Denied::Deleted),
+            (Request::Start, _) if trashed => return Err(Denied::Trashed),
+            (Request::Trash { .. }, _) if trashed => return Ok(Admitted::Joined),
+            (Request::Restore, _) if !trashed => return Ok(Admitted::Joined),
+            (Request::Start, S::Starting | S::Running | S::Disconnected)
             | (Request::Stop, S::Stopping | S::Stopped | S::Failed) => return Ok(Admitted::Joined),
             (Request::Start, S::Stopping) => return Err(Denied::Stopping),
-            (_, S::Deleted) => return Err(Denied::Deleted),
             (Request::Start, S::Created | S::Stopped | S::Failed) => S::Starting,
-            (Request::Stop, S::Created) => S::Stopped,
-            (Request::Stop, S::Starting | S::Running | S::Disconnected) => S::Stopping,
+            (Request::Stop | Request::Trash { .. }, S::Created) => S::Stopped,
+            (Request::Stop | Request::Trash { .. }, S::Starting | S::Running | S::Disconnected) => S::Stopping,
+            (Request::Trash { .. } | Request::Restore, at_rest) => at_rest,
             (Request::Delete, _) => S::Deleted,
         };
         if next == S::Starting {
             self.ready = false;
             self.sweep = self.sandbox != Sandbox::Down;
         }
+        self.trash = match request {
+            Request::Trash { keep } => Some(Deletion {
+                at: now,
+                until: after(now, keep),
+            }),
+            Request::Restore | Request::Delete => None,
+            Request::Start | Request::Stop => self.trash,
+        };
         let mut effects = Vec::new();
-        self.enter(now, next, None, &mut effects);
+        if next == self.state {
+            effects.push(Effect::Record);
+        } else {
+            self.enter(now, next, None, &mut effects);
+        }
         self.reconcile(now, &mut effects);
         Ok(Admitted::Begun(effects))
     }
@@ -399,6 +442,9 @@ impl Machine {
     }
 
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.trash.take_if(|trash| trash.until <= now).is_some() {
+            return self.enter(now, SessionState::Deleted, None, effects);
+        }
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
@@ -480,6 +526,8 @@ pub struct Stored {
     pub since: Timestamp,
     /// What was wrong with the sandbox.
     pub trouble: Option<Trouble>,
+    /// Whether it was in the trash.
+    pub trash: Option<Deletion>,
     /// Whether the runtime was ready since the last start.
     pub ready: bool,
 }
@@ -589,7 +637,13 @@ mod tests {
             1 => Just(Event::Broken(any_trouble(EPOCH))),
             2 => Just(Event::Tick),
         ];
-        let request = prop_oneof![4 => Just(Request::Start), 3 => Just(Request::Stop), 1 => Just(Request::Delete)];
+        let request = prop_oneof![
+            5 => Just(Request::Start),
+            3 => Just(Request::Stop),
+            2 => (0..2000_i64).prop_map(|secs| Request::Trash { keep: SignedDuration::from_secs(secs) }),
+            2 => Just(Request::Restore),
+            1 => Just(Request::Delete),
+        ];
         let step = prop_oneof![
             3 => request.prop_map(Step::Request),
             10 => event.prop_map(Step::Handle),
@@ -641,6 +695,13 @@ mod tests {
                 Operation::Destroy => assert_eq!(state, SessionState::Deleted),
             }
         }
+        if let Some(trash) = machine.trash {
+            assert!(matches!(
+                state,
+                SessionState::Stopping | SessionState::Stopped | SessionState::Failed
+            ));
+            assert!(machine.deadline().is_some_and(|deadline| deadline <= trash.until));
+        }
         let waits_for_someone = machine.deadline.is_some();
         match state {
             SessionState::Starting | SessionState::Disconnected | SessionState::Stopping => assert!(waits_for_someone),
@@ -661,6 +722,7 @@ mod tests {
             state: machine.state,
             since: machine.since,
             trouble: machine.trouble.clone(),
+            trash: machine.trash,
             ready: machine.ready,
         }
     }
@@ -723,11 +785,11 @@ mod tests {
                 if let Some(operation) = machine.operation {
                     machine.handle(now, Event::Done(operation));
                 }
-                now = machine.deadline.unwrap_or(now);
+                now = machine.deadline().unwrap_or(now).max(now);
                 machine.handle(now, Event::Tick);
             }
             prop_assert_eq!(machine.operation, None);
-            prop_assert_eq!(machine.deadline, None);
+            prop_assert_eq!(machine.deadline(), None);
             match machine.state {
                 SessionState::Running => prop_assert!(machine.linked),
                 SessionState::Created | SessionState::Stopped | SessionState::Failed => prop_assert_ne!(machine.sandbox, Sandbox::Up),
@@ -833,6 +895,53 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_the_trash_is_stopped_and_comes_back_whole() {
+        let keep = SignedDuration::from_hours(1);
+        let until = after(EPOCH, keep);
+        let mut machine = running();
+        let begun = machine.request(EPOCH, Request::Trash { keep });
+        assert_eq!(
+            begun,
+            Ok(Admitted::Begun(vec![Effect::Record, Effect::Begin(Operation::Stop)]))
+        );
+        assert_eq!(machine.request(EPOCH, Request::Start), Err(Denied::Trashed));
+        // A request that is repeated because its answer was lost destroys nothing.
+        let again = machine.request(
+            EPOCH,
+            Request::Trash {
+                keep: SignedDuration::ZERO,
+            },
+        );
+        assert_eq!(
+            (again, machine.trash()),
+            (Ok(Admitted::Joined), Some(Deletion { at: EPOCH, until }))
+        );
+        assert_eq!(machine.handle(EPOCH, Event::Done(Operation::Stop)), [Effect::Record]);
+        assert_eq!(
+            machine.request(EPOCH, Request::Restore),
+            Ok(Admitted::Begun(vec![Effect::Record]))
+        );
+        assert_eq!((machine.state(), machine.deadline()), (SessionState::Stopped, None));
+        assert!(machine.request(EPOCH, Request::Start).is_ok());
+    }
+
+    #[test]
+    fn the_trash_is_emptied_in_time_by_whichever_server_runs_then() {
+        let until = after(EPOCH, SignedDuration::from_hours(1));
+        let mut machine = Machine::new(EPOCH);
+        let keep = SignedDuration::from_hours(1);
+        machine.request(EPOCH, Request::Trash { keep }).unwrap();
+        let late = after(until, SignedDuration::from_hours(1));
+        let (mut machine, effects) = Machine::restore(stored(&machine), false, late);
+        assert_eq!((effects, machine.deadline()), (vec![], Some(until)));
+        assert_eq!(
+            machine.handle(late, Event::Tick),
+            [Effect::Record, Effect::Begin(Operation::Destroy)]
+        );
+        assert_eq!(machine.request(late, Request::Restore), Err(Denied::Deleted));
+    }
+
+    #[test]
     fn a_restarted_server_takes_up_every_state() {
         for (state, running, effects) in [
             (SessionState::Starting, false, vec![Effect::Begin(Operation::Start)]),
@@ -852,6 +961,7 @@ mod tests {
                 state,
                 since: EPOCH,
                 trouble,
+                trash: None,
                 ready,
             };
             assert_eq!(

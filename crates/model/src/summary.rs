@@ -4,9 +4,10 @@
 //! usage) is folded from them here, in the transaction that stores them.
 
 use jiff::Timestamp;
-use mistle_protocol::agent::{AgentEvent, Approval, ModelOption, NoticeLevel, TurnOutcome};
+use mistle_protocol::agent::{AgentEvent, Approval, Item, ItemBody, ModelOption, NoticeLevel, TurnOutcome};
 use mistle_protocol::session::{Activity, Session, Trouble};
 
+use crate::conversations;
 use crate::queue::Runtime;
 
 /// The most approvals that a session shows. A runtime asks for a handful at once; more is an agent
@@ -17,36 +18,67 @@ pub const MAX_MODELS: usize = 200;
 /// The longest text from a sandbox in a session's summary, in characters.
 pub const MAX_TEXT: usize = 2000;
 
+/// A runtime's models, as many and as long as are shown.
+pub fn offered(models: &[ModelOption]) -> Vec<ModelOption> {
+    models.iter().take(MAX_MODELS).map(short_model).collect()
+}
+
 /// Takes an event into a session's summary.
 pub fn apply(session: &mut Session, event: &AgentEvent, at: Timestamp) {
     match event {
         AgentEvent::RuntimeReady { models, .. } => {
-            session.models = models.iter().take(MAX_MODELS).map(short_model).collect();
+            session.models = offered(models);
         }
         AgentEvent::RuntimeExited { .. } => no_turn(session),
         AgentEvent::ConversationLost { conversation_id, .. } => {
+            if let Some(conversation) = conversations::find_mut(session, conversation_id) {
+                conversation.lost = true;
+                conversation.turn_id = None;
+            }
             session.conversation_id.take_if(|id| id == conversation_id);
         }
-        AgentEvent::ConversationStarted { conversation } => {
-            session.conversation_id.get_or_insert_with(|| conversation.id.clone());
+        AgentEvent::ConversationStarted {
+            conversation,
+            message_id,
+        } => {
+            conversations::begin(session, conversation, at);
+            let starts_active = message_id.is_some() && session.starter_id == *message_id;
+            if starts_active || (session.conversation_id.is_none() && session.starter_id.is_none()) {
+                conversations::activate(session, &conversation.id);
+            }
+        }
+        AgentEvent::ConversationRenamed { conversation_id, title } => {
+            let title = conversations::first_line(title);
+            if !title.is_empty() {
+                conversations::rename(session, conversation_id, &title);
+            }
         }
         AgentEvent::MessageDelivered {
+            message_id,
             conversation_id,
             turn_id,
-            ..
         } => {
-            session.conversation_id.get_or_insert_with(|| conversation_id.clone());
-            // The turn runs from here on: what waits for its end must not slip in before the
-            // runtime says that it began.
-            if is_own(session, conversation_id) {
-                session.turn_id = Some(turn_id.clone());
+            if let Some(conversation) = conversations::known(session, conversation_id, at) {
+                // The turn runs from here on: what waits for its end must not slip in before the
+                // runtime says that it began.
+                conversation.turn_id = Some(turn_id.clone());
+                conversation.archived = false;
+                conversation.updated_at = at;
+            }
+            let starts_active = session.starter_id == Some(*message_id);
+            if starts_active || (session.conversation_id.is_none() && session.starter_id.is_none()) {
+                conversations::activate(session, conversation_id);
             }
         }
         AgentEvent::TurnStarted {
             conversation_id,
             turn_id,
         } if is_own(session, conversation_id) => {
-            session.turn_id = Some(turn_id.clone());
+            if let Some(conversation) = conversations::find_mut(session, conversation_id) {
+                conversation.turn_id = Some(turn_id.clone());
+                conversation.archived = false;
+                conversation.updated_at = at;
+            }
             session.trouble = None;
         }
         AgentEvent::TurnCompleted {
@@ -54,29 +86,36 @@ pub fn apply(session: &mut Session, event: &AgentEvent, at: Timestamp) {
             outcome,
             ..
         } if is_own(session, conversation_id) => {
-            no_turn(session);
+            if let Some(conversation) = conversations::find_mut(session, conversation_id) {
+                conversation.turn_id = None;
+                conversation.updated_at = at;
+            }
+            session
+                .approvals
+                .retain(|approval| approval.conversation_id != *conversation_id);
             session.trouble = match outcome {
                 TurnOutcome::Failed { message, code } => Some(turn_failed(code, message, at)),
                 TurnOutcome::Completed | TurnOutcome::Interrupted => None,
             };
         }
+        AgentEvent::ItemStarted { item } => name_from(session, item),
         // What works again needs no warning.
-        AgentEvent::ItemCompleted { .. } => {
+        AgentEvent::ItemCompleted { item } => {
             session.trouble.take_if(|trouble| trouble.code != "disk_full");
+            name_from(session, item);
         }
         AgentEvent::ApprovalRequested { approval } => add_approval(session, approval),
         AgentEvent::ApprovalResolved { approval_id, .. } => {
             session.approvals.retain(|approval| approval.id != *approval_id);
         }
-        AgentEvent::UsageUpdated { conversation_id, usage }
-            if session.conversation_id.as_ref() == Some(conversation_id) =>
-        {
-            session.usage = Some(*usage);
+        AgentEvent::UsageUpdated { conversation_id, usage } => {
+            conversations::set_usage(session, conversation_id, *usage);
         }
         AgentEvent::Notice {
             level: NoticeLevel::Warning | NoticeLevel::Error,
             code,
             message,
+            ..
         } => {
             session.trouble = Some(Trouble {
                 code: short(code),
@@ -91,29 +130,31 @@ pub fn apply(session: &mut Session, event: &AgentEvent, at: Timestamp) {
         | AgentEvent::MessageRejected { .. }
         | AgentEvent::TurnStarted { .. }
         | AgentEvent::TurnCompleted { .. }
-        | AgentEvent::ItemStarted { .. }
         | AgentEvent::ItemDelta { .. }
-        | AgentEvent::UsageUpdated { .. }
         | AgentEvent::Notice {
             level: NoticeLevel::Info,
             ..
         } => {}
     }
+    conversations::settle(session);
     session.activity = activity(session);
 }
 
 /// Forgets what ended with the sandbox's processes: the running turn and the open approvals.
 pub fn processes_ended(session: &mut Session) {
     no_turn(session);
+    conversations::settle(session);
     session.activity = activity(session);
 }
 
 /// What the runtime is doing, given whether it is ready.
 pub fn runtime(session: &Session, ready: bool) -> Runtime {
-    match (ready, &session.turn_id) {
-        (false, _) => Runtime::NotReady,
-        (true, None) => Runtime::Idle,
-        (true, Some(_)) => Runtime::Working,
+    if !ready {
+        return Runtime::NotReady;
+    }
+    let working = conversations::working(session).map(|conversation| conversation.id.clone());
+    Runtime::Ready {
+        working: working.collect(),
     }
 }
 
@@ -134,10 +175,18 @@ pub fn hint(code: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether it is the conversation that messages go to. A runtime may have others, such as those of
-/// its helpers.
+/// Whether it is one of the session's conversations. A runtime may have others, such as those of its
+/// helpers.
 fn is_own(session: &Session, conversation: &str) -> bool {
-    session.conversation_id.as_deref().is_none_or(|own| own == conversation)
+    conversations::find(session, conversation).is_some()
+}
+
+fn name_from(session: &mut Session, item: &Item) {
+    if let ItemBody::UserMessage { text, .. } = &item.body
+        && let Some(conversation) = conversations::find_mut(session, &item.conversation_id)
+    {
+        conversations::title_from(conversation, text);
+    }
 }
 
 fn turn_failed(code: &str, message: &str, at: Timestamp) -> Trouble {
@@ -151,6 +200,9 @@ fn turn_failed(code: &str, message: &str, at: Timestamp) -> Trouble {
 }
 
 fn no_turn(session: &mut Session) {
+    for conversation in &mut session.conversations {
+        conversation.turn_id = None;
+    }
     session.turn_id = None;
     session.approvals.clear();
 }
@@ -165,7 +217,7 @@ fn add_approval(session: &mut Session, approval: &Approval) {
 fn activity(session: &Session) -> Activity {
     if !session.approvals.is_empty() {
         Activity::NeedsYou
-    } else if session.turn_id.is_some() {
+    } else if conversations::working(session).next().is_some() {
         Activity::Working
     } else {
         Activity::Idle
@@ -194,7 +246,7 @@ fn short(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use mistle_protocol::agent::{ApprovalSubject, Usage};
     use mistle_protocol::id::{MessageId, SessionId};
     use mistle_protocol::profile::ProfileRef;
@@ -202,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    fn session() -> Session {
+    pub(crate) fn session() -> Session {
         let at = Timestamp::UNIX_EPOCH;
         Session {
             id: SessionId::new(),
@@ -221,6 +273,8 @@ mod tests {
             repository: None,
             cwd: "/workspace".to_owned(),
             conversation_id: None,
+            starter_id: None,
+            conversations: Vec::new(),
             turn_id: None,
             model: None,
             effort: None,
@@ -229,6 +283,7 @@ mod tests {
             workspaces: Vec::new(),
             approvals: Vec::new(),
             queued: 0,
+            deletion: None,
             last_seq: 0,
             created_at: at,
             updated_at: at,
@@ -259,6 +314,12 @@ mod tests {
         }
     }
 
+    fn ready(working: &[&str]) -> Runtime {
+        Runtime::Ready {
+            working: working.iter().map(|id| (*id).to_owned()).collect(),
+        }
+    }
+
     fn asked(id: &str) -> AgentEvent {
         let approval = Approval {
             id: id.to_owned(),
@@ -280,14 +341,14 @@ mod tests {
         let session = after(&[delivered()]);
         assert_eq!(
             (session.activity, runtime(&session, true)),
-            (Activity::Working, Runtime::Working)
+            (Activity::Working, ready(&["c"]))
         );
         assert_eq!(session.conversation_id.as_deref(), Some("c"));
         assert_eq!(runtime(&session, false), Runtime::NotReady);
         let session = after(&[delivered(), completed(TurnOutcome::Completed)]);
         assert_eq!(
             (session.activity, runtime(&session, true)),
-            (Activity::Idle, Runtime::Idle)
+            (Activity::Idle, ready(&[]))
         );
     }
 

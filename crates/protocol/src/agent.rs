@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::MessageId;
+use crate::session::Attachment;
 
 /// The runtime's own name for a thread. Opaque.
 pub type ConversationId = String;
@@ -75,6 +76,18 @@ pub enum AgentEvent {
     ConversationStarted {
         /// The conversation.
         conversation: Conversation,
+        /// The message that it was started for; none for one that was started in the runtime's own
+        /// interface.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<MessageId>,
+    },
+    /// A conversation has another title, given in the runtime's own interface or by the runtime.
+    #[serde(rename = "conversation.renamed")]
+    ConversationRenamed {
+        /// The conversation.
+        conversation_id: ConversationId,
+        /// The title.
+        title: String,
     },
     /// A conversation goes on after its runtime was started again.
     #[serde(rename = "conversation.resumed")]
@@ -179,6 +192,9 @@ pub enum AgentEvent {
         code: String,
         /// For a person.
         message: String,
+        /// The conversation that it is about; none for the session as a whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        conversation_id: Option<ConversationId>,
     },
 }
 
@@ -268,6 +284,9 @@ pub enum ItemBody {
         text: String,
         /// Our message, when it came through the queue; none when typed into the TUI.
         message_id: Option<MessageId>,
+        /// Files that went with it. Filled in by the server, which knows them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment>,
     },
     /// What the agent said, in markdown.
     AgentMessage {

@@ -4,14 +4,19 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::{CommentId, OrganizationId, SessionId, TerminalId, TokenId, UserId};
+use crate::id::{AttachmentId, CommentId, MessageId, OrganizationId, SessionId, TerminalId, TokenId, UserId};
 use crate::profile::Repository;
-use crate::session::Delivery;
+use crate::session::{Delivery, Destination};
 
 /// The longest text of a task or message, in bytes. Models take less; more belongs into a file.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// The most messages that wait in one session.
 pub const MAX_QUEUED_MESSAGES: u32 = 100;
+/// The most files of one message: more belong into a repository or an archive.
+pub const MAX_MESSAGE_ATTACHMENTS: usize = 50;
+/// The longest name of an attachment, in bytes: what file systems take, with room for the name of a
+/// file that is being written.
+pub const MAX_ATTACHMENT_NAME: usize = 200;
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -22,8 +27,42 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
 }
 
-/// A session to create. `POST /sessions` takes an `Idempotency-Key` header.
+/// What a person is told about a session, in one word: its state and its activity together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionStatus {
+    /// An approval waits.
+    NeedsYou,
+    /// It starts, or its agent works.
+    Running,
+    /// Its agent waits for a message.
+    Ready,
+    /// It is stopped, or about to be.
+    Stopped,
+    /// Something failed.
+    Failed,
+}
+
+/// What lists of sessions can be filtered by, the most used first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionFacets {
+    /// Sources of repositories.
+    pub repositories: Vec<SessionFacet>,
+    /// Names of profiles.
+    pub profiles: Vec<SessionFacet>,
+}
+
+/// A value and how many sessions have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionFacet {
+    /// The value.
+    pub value: String,
+    /// How many sessions have it; those in the trash do not count.
+    pub sessions: u64,
+}
+
+/// A session to create. `POST /sessions` takes an `Idempotency-Key` header.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSession {
     /// The profile's name; the only or the first one otherwise.
@@ -35,6 +74,13 @@ pub struct NewSession {
     /// More repositories to have beside it; without `repository`, the first one is the primary one.
     #[serde(default)]
     pub repositories: Vec<Repository>,
+    /// Plain folders to have beside them, without git: names of 1 to 64 letters, digits, `-`, `_` and `.`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workspaces: Vec<String>,
+    /// The name of the repository's folder or plain folder to start in; the first repository
+    /// otherwise, or the first folder when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
     /// What the agent should do. The first message.
     pub task: String,
     /// The title; the first line of the task otherwise.
@@ -46,6 +92,9 @@ pub struct NewSession {
     /// The reasoning effort; the profile's otherwise.
     #[serde(default)]
     pub effort: Option<String>,
+    /// Files that go with the task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentId>,
 }
 
 /// Changes of a session. What is absent stays.
@@ -59,10 +108,25 @@ pub struct SessionPatch {
     /// conversations, terminals and the TUI run. It never changes the conversation.
     #[serde(default)]
     pub cwd: Option<String>,
+    /// The conversation that becomes the active one. Nothing that runs is touched.
+    #[serde(default)]
+    pub conversation_id: Option<crate::agent::ConversationId>,
+}
+
+/// Changes of a conversation. What is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConversationPatch {
+    /// The title, 1 to 200 characters.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// Whether it is put aside. Not while a turn runs in it.
+    #[serde(default)]
+    pub archived: Option<bool>,
 }
 
 /// A message to send. `POST /sessions/{id}/messages` takes an `Idempotency-Key` header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMessage {
     /// The text.
@@ -79,6 +143,12 @@ pub struct NewMessage {
     /// Comments that leave with it: drafts of the session. The text may be empty with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub comments: Vec<CommentId>,
+    /// The conversation that it goes to.
+    #[serde(default)]
+    pub destination: Destination,
+    /// Files that go with it. The text may be empty with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentId>,
 }
 
 /// Changes of a queued message. What is absent stays.
@@ -91,6 +161,18 @@ pub struct MessagePatch {
     /// Whether it joins a running turn. `steer` sends it now.
     #[serde(default)]
     pub delivery: Option<Delivery>,
+    /// Another place in the queue.
+    #[serde(default)]
+    pub place: Option<QueuePlace>,
+}
+
+/// A place in the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueuePlace {
+    /// The message that comes next; none is the end.
+    #[serde(default)]
+    pub before: Option<MessageId>,
 }
 
 /// A terminal to open.
@@ -209,6 +291,10 @@ pub struct ServerInfo {
     pub max_message_bytes: u64,
     /// The most messages that wait in one session.
     pub max_queued_messages: u32,
+    /// The largest attachment, in bytes.
+    pub max_attachment_bytes: u64,
+    /// The most attachments of one message.
+    pub max_message_attachments: u32,
 }
 
 /// A one-use ticket for a WebSocket upgrade, valid for 30 seconds.

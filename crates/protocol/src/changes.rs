@@ -525,6 +525,9 @@ pub struct Comment {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CommentAnchor {
+    /// The workspace's folder; none for a session that has one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
     /// The file.
     pub path: RepoPath,
     /// Which side of the diff.

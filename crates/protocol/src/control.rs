@@ -8,12 +8,18 @@
 //! | `GET /agent/events?after=N` | → endless stream of [`JournalEntry`](crate::agent::JournalEntry) lines (`application/x-ndjson`) | everything after journal sequence N, then live. A blank line every [`EVENTS_KEEPALIVE_SECS`] |
 //! | `POST /agent/ack` | [`Ack`] → 204 | the server stored everything up to N; older segments may be dropped |
 //! | `POST /agent/messages` | [`Deliver`] → [`Delivered`] | gives a message to the runtime, once per message id |
+//! | `GET /attachments/{id}?name&size` | → [`Placed`], 404 not there | where a file is that was placed |
+//! | `PUT /attachments/{id}?name&size` | bytes → [`Placed`], 507 disk full | places a file of that many bytes; whole or not at all |
 //! | `POST /agent/interrupt` | [`Interrupt`] → 204 | interrupts the running turn; nothing running is fine |
 //! | `POST /agent/approvals/{id}` | [`Answer`] → 204, 404 unknown, 409 answered already | answers an approval |
+//! | `GET /agent/commands?cwd` | → [`RuntimeCommand`](crate::commands::RuntimeCommand) list | the runtime's own commands, with the skills that it finds from the folder |
+//! | `POST /agent/commands` | [`RunAgentCommand`](crate::commands::RunAgentCommand) → [`CommandTaken`](crate::commands::CommandTaken), 409 not here or not yet | runs one |
 //! | `GET /terminals` | → [`TerminalInfo`] list | |
 //! | `POST /terminals` | [`OpenTerminal`] → [`TerminalInfo`] | starts a shell on a PTY; the same id again answers the same terminal |
 //! | `POST /tui` | [`OpenTui`] → [`TerminalInfo`] | starts the runtime's own interface on a PTY; the one of this conversation that runs is answered instead |
 //! | `POST /terminals/{id}/attach?offset=N` | frames ⇄ frames, full duplex | output from byte N (or from where the ring begins; the answer's `mistle-offset` header says from where), then live. Input frames: data, resize. Output frames: data, exit, and [`TerminalSkipped`] as control for a viewer that was overtaken |
+//! | `GET /terminals/watch` | → endless stream of whole lists (`application/x-ndjson`) | the list as it is, then when one is opened, closed, renamed, retitled or ended; output alone is no change |
+//! | `PATCH /terminals/{id}` | [`RenameTerminal`] → [`TerminalInfo`] | gives it a name |
 //! | `DELETE /terminals/{id}` | → 204 | ends it |
 //! | `POST /exec` | first frame [`Exec`] as [`Kind::Control`](crate::frame::Kind::Control), then stdin ⇄ frames | runs one command |
 //! | `GET /ports` | → [`Port`](crate::ports::Port) list | what listens |
@@ -41,6 +47,7 @@ use utoipa::ToSchema;
 
 use crate::agent::{ConversationId, Decision, TurnId};
 use crate::id::{MessageId, TerminalId};
+use crate::session::Attachment;
 
 /// Folder in the sandbox, given by the server, that holds the sockets the daemon dials.
 pub const LINK_DIR: &str = "/run/mistle";
@@ -88,6 +95,9 @@ pub struct Deliver {
     pub conversation_id: Option<ConversationId>,
     /// The text.
     pub text: String,
+    /// Files in the sandbox that go with it: images reach the model as images, others as paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<PlacedAttachment>,
     /// Where the turn that it starts runs; the plan's working directory otherwise.
     #[serde(default)]
     pub cwd: Option<String>,
@@ -97,6 +107,22 @@ pub struct Deliver {
     pub model: Option<String>,
     /// The reasoning effort of this and later turns.
     pub effort: Option<String>,
+}
+
+/// A person's file that is in the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedAttachment {
+    /// What it is.
+    pub attachment: Attachment,
+    /// Where it is in the sandbox.
+    pub path: String,
+}
+
+/// Where a file was placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// Its absolute path in the sandbox.
+    pub path: String,
 }
 
 /// What became of a message.
@@ -159,6 +185,9 @@ pub struct TerminalInfo {
     pub id: TerminalId,
     /// Its title, from its program or its name. Untrusted text without control characters.
     pub title: String,
+    /// What a person calls it, instead of its title.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Columns.
     pub cols: u16,
     /// Rows.
@@ -173,6 +202,14 @@ pub struct TerminalInfo {
     /// The conversation that a terminal of kind `tui` shows.
     #[serde(default)]
     pub conversation_id: Option<ConversationId>,
+}
+
+/// A name for a terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenameTerminal {
+    /// The name, at most 40 characters without control characters; empty for none.
+    pub name: String,
 }
 
 /// What a terminal is for.

@@ -103,6 +103,8 @@ ids! {
     TerminalId = "trm";
     /// A comment on lines of a diff.
     CommentId = "cmt";
+    /// A file that a person gives to the agent.
+    AttachmentId = "att";
     /// A bearer token of the API.
     TokenId = "tok";
     /// One row of the egress record.

@@ -13,6 +13,7 @@
 //! | [`frame`] | the framing of byte streams (terminals, exec) |
 //! | [`profile`] | sandbox profiles |
 //! | [`session`] | sessions, their queue and their event record |
+//! | [`commands`] | what a runtime can be told besides messages |
 //! | [`changes`] | what changed in a working tree, and comments on it |
 //! | [`ports`] | what listens in a sandbox |
 //! | [`egress`] | the record of outgoing connections |
@@ -22,6 +23,7 @@
 pub mod agent;
 pub mod api;
 pub mod changes;
+pub mod commands;
 pub mod control;
 pub mod egress;
 pub mod frame;

@@ -16,6 +16,9 @@ pub struct Plan {
     pub session_id: SessionId,
     /// Repositories to have below [`WORKSPACES`]. Fetched unless their folder is there.
     pub repositories: Vec<RepositoryPlan>,
+    /// Plain folders to have below [`WORKSPACES`], by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workspaces: Vec<String>,
     /// Working directory of new conversations and terminals.
     pub cwd: String,
     /// Environment of everything that runs in the sandbox.
@@ -24,6 +27,9 @@ pub struct Plan {
     pub runtime: RuntimePlan,
     /// The conversation to continue, as the server's record knows it.
     pub conversation_id: Option<ConversationId>,
+    /// Titles that the runtime's own interface should show too.
+    #[serde(default)]
+    pub titles: BTreeMap<ConversationId, String>,
 }
 
 /// The folder that holds repositories and plain workspaces.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::agent::ModelOption;
 use crate::plan::ApprovalPolicy;
 
 /// A sandbox profile, at one version.
@@ -39,6 +40,9 @@ pub struct Profile {
     /// Repositories on offer when a session is started.
     #[serde(default)]
     pub repositories: Vec<Repository>,
+    /// Plain folders on offer beside them, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workspaces: Vec<String>,
     /// Where programs in the sandbox may connect to, besides the model.
     #[serde(default)]
     pub egress: EgressPolicy,
@@ -124,4 +128,7 @@ pub struct ProfileSummary {
     pub scripted: bool,
     /// Why it can't be used, for a person; none when it can.
     pub unavailable: Option<String>,
+    /// The models that the runtime offered last with this provider; empty when none was heard of.
+    #[serde(default)]
+    pub models: Vec<ModelOption>,
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::agent::{AgentEvent, Approval, ConversationId, ModelOption, TurnId, Usage};
-use crate::id::{CommentId, MessageId, SessionId};
+use crate::control::TerminalInfo;
+use crate::id::{AttachmentId, CommentId, MessageId, SessionId};
 use crate::ports::Port;
 use crate::profile::{ProfileRef, Repository};
 
@@ -39,9 +40,16 @@ pub struct Session {
     /// The folders to work in; more than one when the session has several repositories.
     #[serde(default)]
     pub workspaces: Vec<Workspace>,
-    /// The conversation that messages go to.
+    /// The active conversation: where messages go that name none.
     pub conversation_id: Option<ConversationId>,
-    /// The turn that runs.
+    /// The message that starts the active conversation, while it waits; `conversation_id` is then
+    /// the one that was active before.
+    #[serde(default)]
+    pub starter_id: Option<MessageId>,
+    /// Its conversations, oldest first; at most [`MAX_CONVERSATIONS`].
+    #[serde(default)]
+    pub conversations: Vec<ConversationSummary>,
+    /// The turn that runs in the active conversation.
     pub turn_id: Option<TurnId>,
     /// The model of the next message unless it names another.
     pub model: Option<String>,
@@ -49,17 +57,60 @@ pub struct Session {
     pub effort: Option<String>,
     /// What the runtime offers; empty when it exposes none or is not ready yet.
     pub models: Vec<ModelOption>,
-    /// Tokens used by the conversation.
+    /// Tokens used by the active conversation.
     pub usage: Option<Usage>,
-    /// The approvals that wait.
+    /// The approvals that wait, in any conversation.
     pub approvals: Vec<Approval>,
     /// How many messages wait.
     pub queued: u32,
+    /// Set while it is in the trash: stopped, out of the lists, and whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Deletion>,
     /// The last sequence number of its event record.
     pub last_seq: u64,
     /// When it was created.
     pub created_at: Timestamp,
     /// When something last happened.
+    pub updated_at: Timestamp,
+}
+
+/// Since when a session is in the trash, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deletion {
+    /// When it was deleted.
+    pub at: Timestamp,
+    /// When it is destroyed with its disk. Until then it can be restored.
+    pub until: Timestamp,
+}
+
+/// The most conversations of one session. A person keeps a handful; the limit keeps a session's row
+/// small.
+pub const MAX_CONVERSATIONS: usize = 100;
+
+/// A conversation as its session shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ConversationSummary {
+    /// The runtime's name for it.
+    pub id: ConversationId,
+    /// The first line of its first message until a person or the runtime gives another; empty before.
+    pub title: String,
+    /// Whether a person or the runtime gave the title.
+    pub named: bool,
+    /// The folder that it was started in.
+    pub cwd: String,
+    /// Whether a person put it aside. A message to it brings it back.
+    pub archived: bool,
+    /// Whether the runtime can't continue it. The next message to it starts another one.
+    pub lost: bool,
+    /// The turn that runs.
+    pub turn_id: Option<TurnId>,
+    /// How many approvals wait in it.
+    pub approvals: u32,
+    /// Tokens used.
+    pub usage: Option<Usage>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When something last happened in it.
     pub updated_at: Timestamp,
 }
 
@@ -142,6 +193,12 @@ pub struct QueuedMessage {
     /// The comments that leave with it; they are in the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub comments: Vec<CommentId>,
+    /// The conversation that it goes to.
+    #[serde(default)]
+    pub destination: Destination,
+    /// Files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     /// Why it was not delivered, when the runtime refused it.
     pub error: Option<String>,
     /// When it was written.
@@ -157,6 +214,41 @@ pub enum Delivery {
     Steer,
     /// When no turn runs.
     Queue,
+}
+
+/// The conversation that a message goes to. It is settled when the message is accepted, so that
+/// making another one active later redirects nothing: a queued message never has `active`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Destination {
+    /// The session's active one; the first message of a session starts it.
+    #[default]
+    Active,
+    /// A new one, in the primary workspace. It becomes the active one.
+    New,
+    /// This one.
+    Conversation {
+        /// Its id.
+        id: ConversationId,
+    },
+    /// The one that an earlier message starts, which may not exist yet.
+    StartedBy {
+        /// That message.
+        message_id: MessageId,
+    },
+}
+
+/// A file that a person gives to the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Attachment {
+    /// Its id.
+    pub id: AttachmentId,
+    /// Its name, without folders or control characters.
+    pub name: String,
+    /// What it is, such as `image/png`, found from its content; `application/octet-stream` when unknown.
+    pub media_type: String,
+    /// Its length in bytes.
+    pub size: u64,
 }
 
 /// One entry of a session's record.
@@ -200,7 +292,13 @@ pub enum ServerEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum LiveMessage {
-    /// An event of the record. Only on the session's own stream.
+    /// Stored events that the reader does not have, in order and as many as make a message of a
+    /// sensible size. Only on the session's own stream.
+    Events {
+        /// The events.
+        events: Vec<SessionEvent>,
+    },
+    /// An event that was just stored. Only on the session's own stream.
     Event {
         /// The event.
         event: Box<SessionEvent>,
@@ -210,7 +308,7 @@ pub enum LiveMessage {
         /// The last sequence number.
         seq: u64,
     },
-    /// A session as it is now.
+    /// A session as it is now; one in the trash has its `deletion`.
     Session {
         /// The session.
         session: Box<Session>,
@@ -228,6 +326,14 @@ pub enum LiveMessage {
     /// The working tree may look different from what was read before. Only on the session's own
     /// stream.
     Changes,
+    /// The comments on the changes are others than they were. Only on the session's own stream.
+    Comments,
+    /// The terminals as they are now, the oldest first; none while there are no processes. Told when
+    /// one is opened, closed, renamed, retitled or ended. Only on the session's own stream.
+    Terminals {
+        /// Every terminal.
+        terminals: Vec<TerminalInfo>,
+    },
     /// What listens in the sandbox as it is now; nothing while there are no processes. Only on the
     /// session's own stream.
     Ports {
@@ -236,4 +342,17 @@ pub enum LiveMessage {
     },
     /// The reader was too slow and must connect again with the last sequence number that it has.
     Lagged,
+}
+
+impl LiveMessage {
+    /// The same with events one by one, for readers that draw nothing.
+    pub fn one_by_one(self) -> Vec<Self> {
+        match self {
+            Self::Events { events } => events
+                .into_iter()
+                .map(|event| Self::Event { event: Box::new(event) })
+                .collect(),
+            other => vec![other],
+        }
+    }
 }
