@@ -80,7 +80,7 @@ impl Store {
             "JOIN meta ON meta.value = m.organization_id WHERE meta.name = $1 AND m.role = $2 ORDER BY m.user_id LIMIT 1"
         ))
         .bind(FIRST_ORGANIZATION)
-        .bind(role_name(Role::Owner))
+        .bind(Role::Owner.name())
         .fetch_one(&mut *transaction)
         .await?;
         let member = member(&row)?;
@@ -112,15 +112,19 @@ impl Store {
         row.as_ref().map(member).transpose()
     }
 
-    /// Keeps a login code until it is used or expires.
-    pub async fn add_login_code(
+    /// Keeps in a table what lets a member in until it expires.
+    async fn admit(
         &self,
+        table: &'static str,
         hash: &str,
         member: &Member,
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<()> {
-        sqlx::query("INSERT INTO login_codes (hash, organization_id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)")
+        let insert = format!(
+            "INSERT INTO {table} (hash, organization_id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(insert))
             .bind(hash.to_owned())
             .bind(member.organization_id.to_string())
             .bind(member.user_id.to_string())
@@ -129,6 +133,17 @@ impl Store {
             .execute(&self.writer)
             .await?;
         Ok(())
+    }
+
+    /// Keeps a login code until it is used or expires.
+    pub async fn add_login_code(
+        &self,
+        hash: &str,
+        member: &Member,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<()> {
+        self.admit("login_codes", hash, member, now, expires_at).await
     }
 
     /// Uses a login code up. None when there is no such code or it has expired.
@@ -176,15 +191,7 @@ impl Store {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<()> {
-        sqlx::query("INSERT INTO web_sessions (hash, organization_id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)")
-            .bind(hash.to_owned())
-            .bind(member.organization_id.to_string())
-            .bind(member.user_id.to_string())
-            .bind(micros(now))
-            .bind(micros(expires_at))
-            .execute(&self.writer)
-            .await?;
-        Ok(())
+        self.admit("web_sessions", hash, member, now, expires_at).await
     }
 
     /// The web session of a cookie, unless it has expired.
@@ -332,7 +339,7 @@ async fn insert_organization(
     sqlx::query("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)")
         .bind(organization.0.to_string())
         .bind(owner.0.to_string())
-        .bind(role_name(Role::Owner))
+        .bind(Role::Owner.name())
         .bind(micros(now))
         .execute(&mut **transaction)
         .await?;
@@ -358,18 +365,10 @@ fn token(row: &AnyRow) -> Result<Token> {
     })
 }
 
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Member => "member",
-        Role::Admin => "admin",
-        Role::Owner => "owner",
-    }
-}
-
 fn parse_role(name: &str) -> Result<Role> {
     [Role::Member, Role::Admin, Role::Owner]
         .into_iter()
-        .find(|role| role_name(*role) == name)
+        .find(|role| role.name() == name)
         .ok_or_else(|| StoreError::Unreadable {
             table: "memberships",
             source: format!("{name:?} is not a role").into(),

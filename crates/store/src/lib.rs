@@ -3,8 +3,10 @@
 //! | module | noun |
 //! |---|---|
 //! | [`sessions`] | sessions and everything that changes with one in the same transaction |
+//! | [`session_index`] | lists of them: search, filters, the trash |
 //! | [`events`] | the record of a session |
 //! | [`messages`] | its queue |
+//! | [`attachments`] | files that go with messages |
 //! | [`comments`] | comments on its changes, and what was viewed |
 //! | [`idempotency`] | requests that are repeated under a key |
 //! | [`egress`] | outgoing connections |
@@ -26,6 +28,7 @@
 //! IMMEDIATE` waits for the other, [`BUSY_TIMEOUT_MS`] at most). Readers never wait.
 
 pub mod accounts;
+pub mod attachments;
 pub mod comments;
 pub mod egress;
 pub mod events;
@@ -33,6 +36,7 @@ pub mod idempotency;
 pub mod messages;
 pub mod meta;
 mod migrations;
+pub mod session_index;
 pub mod sessions;
 
 use std::time::Duration;
@@ -72,6 +76,9 @@ pub enum StoreError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// A file that a message should carry is gone, or another message carries it.
+    #[error("an attachment is gone or goes with another message")]
+    AttachmentTaken,
     /// A row holds what this program does not understand.
     #[error("a row of {table} can't be read")]
     Unreadable {
@@ -118,6 +125,7 @@ impl Store {
             }
         };
         migrations::run(&store).await?;
+        store.index_sessions().await?;
         Ok(store)
     }
 

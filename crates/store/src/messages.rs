@@ -3,13 +3,14 @@
 //! A message's row stays when it leaves the queue, so that a repeated request can still be answered
 //! with it.
 
+use jiff::Timestamp;
 use mistle_model::queue::Entry;
 use mistle_protocol::id::{MessageId, SessionId};
 use mistle_protocol::session::QueuedMessage;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
-use crate::{Result, Store, bigint, comments, count, from_json, to_json};
+use crate::{Result, Store, attachments, bigint, comments, count, from_json, to_json};
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub(crate) async fn write(
 ) -> Result<()> {
     sqlx::query(
         "INSERT INTO messages (id, session_id, position, state, document) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (id) DO UPDATE SET state = excluded.state, document = excluded.document",
+         ON CONFLICT (id) DO UPDATE SET position = excluded.position, state = excluded.state, document = excluded.document",
     )
     .bind(row.entry.message.id.to_string())
     .bind(session.to_string())
@@ -81,9 +82,12 @@ pub(crate) async fn write(
     .execute(&mut **transaction)
     .await?;
     let message = &row.entry.message;
-    match row.state {
-        MessageState::Removed => comments::keep(transaction, session, message.id).await,
-        _ => comments::send(transaction, session, message.id, &message.comments).await,
+    if row.state == MessageState::Removed {
+        comments::keep(transaction, session, message.id).await?;
+        attachments::free(transaction, message.id, Timestamp::now()).await
+    } else {
+        comments::send(transaction, session, message.id, &message.comments).await?;
+        attachments::take(transaction, session, message.id, &message.attachments).await
     }
 }
 

@@ -23,6 +23,8 @@ const STEPS: &[Step] = &[
     step!(1, "0001_sessions"),
     step!(2, "0002_accounts"),
     step!(3, "0003_comments"),
+    step!(4, "0004_attachments"),
+    step!(5, "0005_session_index"),
 ];
 
 pub(crate) async fn run(store: &Store) -> Result<()> {

@@ -16,7 +16,8 @@ use crate::events::EventRow;
 use crate::idempotency::{Key, Outcome};
 use crate::messages::MessageRow;
 use crate::{
-    Result, Store, StoreError, bigint, count, events, from_json, idempotency, messages, micros, parse_id, to_json,
+    Result, Store, StoreError, bigint, count, events, from_json, idempotency, messages, micros, parse_id,
+    session_index, to_json,
 };
 
 /// A session as it is stored.
@@ -70,6 +71,8 @@ impl Store {
             }
         }
         insert(&mut transaction, row).await?;
+        let task = change.messages.first().map_or("", |first| &first.entry.message.text);
+        session_index::insert(&mut transaction, row, task).await?;
         write_rest(&mut transaction, change).await?;
         transaction.commit().await?;
         Ok(Outcome::Written)
@@ -110,35 +113,15 @@ impl Store {
         row.as_ref().map(session_row).transpose()
     }
 
-    /// An organization's sessions, newest first, before `before` if given; without deleted ones.
-    pub async fn sessions(
-        &self,
-        organization: OrganizationId,
-        before: Option<SessionId>,
-        limit: u32,
-    ) -> Result<Vec<Session>> {
-        // "set" sorts behind every id of this kind.
-        let before = before.map_or_else(|| "set".to_owned(), |id| id.to_string());
+    /// The sessions for which the server has something to do: all but those at rest, and the trash,
+    /// which has to be emptied.
+    pub async fn unsettled_sessions(&self) -> Result<Vec<SessionId>> {
         let rows = sqlx::query(
-            "SELECT document FROM sessions WHERE organization_id = $1 AND id < $2 AND state <> 'deleted'
-             ORDER BY id DESC LIMIT $3",
+            "SELECT id FROM sessions WHERE state NOT IN ('created', 'stopped', 'failed')
+             OR id IN (SELECT session_id FROM session_index WHERE purge_at > 0) ORDER BY id",
         )
-        .bind(organization.to_string())
-        .bind(before)
-        .bind(i64::from(limit))
         .fetch_all(&self.reader)
         .await?;
-        rows.iter()
-            .map(|row| from_json(&row.try_get::<String, _>("document")?, "sessions"))
-            .collect()
-    }
-
-    /// The sessions for which the server has something to do: all but those at rest.
-    pub async fn unsettled_sessions(&self) -> Result<Vec<SessionId>> {
-        let rows =
-            sqlx::query("SELECT id FROM sessions WHERE state NOT IN ('created', 'stopped', 'failed') ORDER BY id")
-                .fetch_all(&self.reader)
-                .await?;
         rows.iter()
             .map(|row| parse_id(&row.try_get::<String, _>("id")?, "sessions"))
             .collect()
@@ -227,11 +210,10 @@ async fn update(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -
     .bind(to_json(&row.session, "sessions")?)
     .execute(&mut **transaction)
     .await?;
-    if updated.rows_affected() == 1 {
-        Ok(())
-    } else {
-        Err(StoreError::Stale)
+    if updated.rows_affected() != 1 {
+        return Err(StoreError::Stale);
     }
+    session_index::update(transaction, &row.session).await
 }
 
 async fn write_rest(transaction: &mut Transaction<'static, Any>, change: &Change<'_>) -> Result<()> {
@@ -243,11 +225,11 @@ async fn write_rest(transaction: &mut Transaction<'static, Any>, change: &Change
     Ok(())
 }
 
-fn state_name(state: SessionState) -> Result<String> {
+pub(crate) fn state_name(state: SessionState) -> Result<String> {
     Ok(to_json(&state, "sessions")?.trim_matches('"').to_owned())
 }
 
-fn session_row(row: &AnyRow) -> Result<SessionRow> {
+pub(crate) fn session_row(row: &AnyRow) -> Result<SessionRow> {
     let document: String = row.try_get("document")?;
     let profile: String = row.try_get("profile")?;
     let organization: String = row.try_get("organization_id")?;

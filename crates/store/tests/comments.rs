@@ -4,48 +4,20 @@
 
 #[expect(dead_code, reason = "other tests use all of it")]
 mod common;
+mod stored;
 
 use jiff::Timestamp;
 use mistle_model::queue::{Entry, compose};
 use mistle_protocol::changes::{Comment, CommentAnchor, CommentState, MAX_COMMENTS, RepoPath, Scope, Side, Viewed};
-use mistle_protocol::id::{CommentId, OrganizationId, SessionId, UserId};
-use mistle_protocol::session::{Delivery, Session};
+use mistle_protocol::id::{CommentId, SessionId, UserId};
+use mistle_protocol::session::Delivery;
 use mistle_store::Store;
 use mistle_store::comments::Added;
 use mistle_store::messages::{MessageRow, MessageState};
 use mistle_store::sessions::{Change, SessionRow};
 
 use self::common::databases;
-
-async fn session(store: &Store) -> SessionRow {
-    let session: Session = serde_json::from_value(serde_json::json!({
-        "id": SessionId::new(), "title": "t", "state": "running", "state_since": "2026-01-01T00:00:00Z",
-        "activity": "idle", "trouble": null, "profile": { "name": "p", "version": 1 }, "provider_label": "Demo",
-        "scripted": true, "runtime": "codex", "repository": null, "cwd": "/workspace", "conversation_id": null,
-        "turn_id": null, "model": null, "effort": null, "models": [], "usage": null, "approvals": [], "queued": 0,
-        "last_seq": 0, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
-    }))
-    .unwrap();
-    let row = SessionRow {
-        session,
-        organization_id: OrganizationId::new(),
-        created_by: UserId::new(),
-        profile: serde_json::from_value(serde_json::json!({ "name": "p", "version": 1, "provider": "demo" })).unwrap(),
-        revision: 1,
-        journal_seq: 0,
-        boot_floor: None,
-        ready: false,
-        has_disk: false,
-        recorded_bytes: 0,
-    };
-    let change = Change {
-        row: &row,
-        events: &[],
-        messages: &[],
-    };
-    let _ = store.create_session(&change, None).await.unwrap();
-    row
-}
+use self::stored::session;
 
 fn draft(session_id: SessionId, text: &str) -> Comment {
     Comment {
@@ -53,6 +25,7 @@ fn draft(session_id: SessionId, text: &str) -> Comment {
         session_id,
         created_by: UserId::new(),
         anchor: CommentAnchor {
+            workspace: None,
             path: RepoPath::from_bytes(b"caf\xe9 \0"),
             side: Side::New,
             scope: Scope::Uncommitted,

@@ -14,6 +14,7 @@ use mistle_protocol::session::{Activity, Delivery, EventBody, ServerEvent, Sessi
 use mistle_store::events::EventRow;
 use mistle_store::idempotency::{Key, Outcome};
 use mistle_store::messages::{MessageRow, MessageState};
+use mistle_store::session_index::SessionFilter;
 use mistle_store::sessions::{Change, SessionRow};
 use mistle_store::{Store, StoreError};
 
@@ -47,6 +48,8 @@ fn row(organization_id: OrganizationId) -> SessionRow {
         repository: None,
         cwd: "/workspace".to_owned(),
         conversation_id: None,
+        starter_id: None,
+        conversations: Vec::new(),
         turn_id: None,
         model: None,
         effort: None,
@@ -55,6 +58,7 @@ fn row(organization_id: OrganizationId) -> SessionRow {
         workspaces: Vec::new(),
         approvals: Vec::new(),
         queued: 1,
+        deletion: None,
         last_seq: 0,
         created_at: at,
         updated_at: at,
@@ -355,7 +359,10 @@ async fn events_come_in_order_and_in_pages() {
         let started = append(
             store,
             &mut current,
-            vec![EventBody::Agent(AgentEvent::ConversationStarted { conversation })],
+            vec![EventBody::Agent(AgentEvent::ConversationStarted {
+                conversation,
+                message_id: None,
+            })],
         )
         .await;
         assert_eq!(
@@ -500,7 +507,15 @@ async fn twenty_requests_under_one_key_make_one_session() {
             .filter(|outcome| matches!(outcome, Ok(Outcome::Written)))
             .count();
         assert_eq!(written, 1);
-        assert_eq!(database.store.sessions(organization, None, 100).await.unwrap().len(), 1);
+        assert_eq!(
+            database
+                .store
+                .sessions(organization, &SessionFilter::default(), None, 100)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }
 
@@ -527,9 +542,15 @@ async fn lists_are_newest_first_and_leave_deleted_ones_out() {
                 .unwrap();
         }
         let ids = |sessions: Vec<Session>| sessions.into_iter().map(|session| session.id).collect::<Vec<_>>();
-        let first = ids(store.sessions(organization, None, 2).await.unwrap());
+        let first = ids(store
+            .sessions(organization, &SessionFilter::default(), None, 2)
+            .await
+            .unwrap());
         assert_eq!(first, [rows[4].session.id, rows[3].session.id]);
-        let rest = ids(store.sessions(organization, first.last().copied(), 10).await.unwrap());
+        let rest = ids(store
+            .sessions(organization, &SessionFilter::default(), first.last().copied(), 10)
+            .await
+            .unwrap());
         assert_eq!(rest, [rows[2].session.id, rows[0].session.id]);
 
         let unsettled = store.unsettled_sessions().await.unwrap();
@@ -631,7 +652,14 @@ async fn two_processes_may_write_at_once() {
         for written in futures::future::join_all(writes).await {
             written.unwrap();
         }
-        assert_eq!(other.sessions(organization, None, 100).await.unwrap().len(), 40);
+        assert_eq!(
+            other
+                .sessions(organization, &SessionFilter::default(), None, 100)
+                .await
+                .unwrap()
+                .len(),
+            40
+        );
     }
 }
 

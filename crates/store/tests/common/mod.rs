@@ -1,25 +1,18 @@
 //! Runs a test on both databases: a SQLite file and a PostgreSQL cluster of the test's own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that can't have its database fails here"
-)]
-
-mod postgres;
+#![expect(clippy::unwrap_used, reason = "a test that can't have its database fails here")]
 
 use std::sync::Arc;
 
 use mistle_store::{Kind, Store};
-
-use self::postgres::Cluster;
+use mistle_testkit::Postgres;
 
 /// A database that is gone when this is dropped.
 pub(crate) struct Database {
     pub(crate) store: Store,
     pub(crate) url: String,
     _file: Option<tempfile::TempDir>,
-    _cluster: Option<Arc<Cluster>>,
+    _cluster: Option<Arc<Postgres>>,
 }
 
 /// An empty database of each kind.
@@ -41,8 +34,8 @@ async fn sqlite() -> Database {
 }
 
 async fn postgres() -> Database {
-    let cluster = Cluster::shared();
-    let url = cluster.create_database();
+    let cluster = Postgres::shared().unwrap();
+    let url = cluster.create_database().unwrap();
     let store = Store::connect(&url).await.unwrap();
     assert_eq!(store.kind(), Kind::Postgres);
     Database {
