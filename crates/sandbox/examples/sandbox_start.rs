@@ -1,7 +1,7 @@
 //! Times a sandbox: create its disk, start `/bin/true` as PID 1, wait until it has ended, delete.
 //!
-//! Prints one JSON object with the medians in milliseconds. Needs root.
-//! Arguments: how many times (50 otherwise).
+//! Prints one JSON object with the times of each step, in milliseconds. Needs root.
+//! Arguments: how many times (50 otherwise), and the program that is the shim (this one otherwise).
 
 use std::error::Error;
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use mistle_protocol::id::SessionId;
 use mistle_protocol::profile::Resources;
-use mistle_sandbox::{Driver, Embedded, EmbeddedConfig, Image, SandboxSpec, shim};
+use mistle_sandbox::{Driver, Embedded, EmbeddedConfig, Image, SandboxSpec, ShimProgram, shim};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -24,9 +24,10 @@ fn main() -> ExitCode {
         .get(1)
         .and_then(|text| text.to_str()?.parse().ok())
         .unwrap_or(50);
+    let shim = arguments.get(2).map(PathBuf::from);
     let measured = tokio::runtime::Runtime::new()
         .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(measure(times)));
+        .and_then(|runtime| runtime.block_on(measure(times, shim)));
     match measured.and_then(|line| Ok(writeln!(std::io::stdout(), "{line}")?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -36,9 +37,14 @@ fn main() -> ExitCode {
     }
 }
 
-async fn measure(times: usize) -> Result<serde_json::Value, Box<dyn Error>> {
+async fn measure(times: usize, shim: Option<PathBuf>) -> Result<serde_json::Value, Box<dyn Error>> {
     let data = PathBuf::from(format!("/tmp/sandbox-start-{}", std::process::id()));
-    let driver = Embedded::open(EmbeddedConfig::new(&data)).await?;
+    let mut config = EmbeddedConfig::new(&data);
+    config.shim = shim.map_or_else(ShimProgram::default, |program| ShimProgram {
+        program,
+        ..ShimProgram::default()
+    });
+    let driver = Embedded::open(config).await?;
     let mut steps: [Vec<f64>; 5] = Default::default();
     for _ in 0..times {
         let spec = SandboxSpec {
@@ -69,18 +75,12 @@ async fn measure(times: usize) -> Result<serde_json::Value, Box<dyn Error>> {
     }
     drop(driver);
     std::fs::remove_dir_all(&data)?;
-    let [create, start, wait, freeze, delete] = steps.map(median);
+    let [create, start, wait, freeze, delete] = steps;
     Ok(serde_json::json!({
-        "times": times,
         "create_ms": create,
         "start_ms": start,
         "wait_ms": wait,
         "freeze_ms": freeze,
         "delete_ms": delete,
     }))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    (values.get(values.len() / 2).copied().unwrap_or_default() * 100.0).round() / 100.0
 }

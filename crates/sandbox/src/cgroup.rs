@@ -76,6 +76,39 @@ pub(crate) fn writable() -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel get ready to move processes between groups, which it does behind a lock that
+/// takes it a grace period of RCU, some 10 ms, to close after a while without use. Called while
+/// a sandbox is being put together, so that its first process need not wait for that.
+///
+/// Moves this process to the group that it is in, which changes nothing.
+pub(crate) fn close_lock() {
+    let Ok(own) = fs::read_to_string("/proc/self/cgroup") else {
+        return;
+    };
+    // One is enough: the lock is the same for every hierarchy. That it can't be closed ahead of
+    // time only costs time.
+    let _ = hierarchies().map(|hierarchies| {
+        hierarchies.iter().find_map(|hierarchy| {
+            let group = hierarchy.path.join(own_group(&own, hierarchy)?.trim_start_matches('/'));
+            fs::write(group.join("cgroup.procs"), std::process::id().to_string()).ok()
+        })
+    });
+}
+
+/// The group of this process in a hierarchy, by its `/proc/self/cgroup`.
+fn own_group<'a>(own: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
+    own.lines().find_map(|line| {
+        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
+        let is_its = match hierarchy.version {
+            2 => controllers.is_empty(),
+            _ => controllers
+                .split(',')
+                .all(|name| hierarchy.controllers.iter().any(|own| own == name)),
+        };
+        is_its.then_some(group)
+    })
+}
+
 /// Whether swap can be limited: on version 1 the kernel may be told not to account for it.
 pub(crate) fn limits_swap() -> io::Result<bool> {
     Ok(hierarchies()?
@@ -160,5 +193,22 @@ mod tests {
                 (PathBuf::from("/sys/fs/cgroup/unified"), 2, "rw,nsdelegate"),
             ]
         );
+    }
+
+    #[test]
+    fn the_own_group_is_found_in_either_version() {
+        let own = "4:memory:/a/b\n1:cpu,cpuacct:/c\n0::/d\n";
+        let group = |version, controllers: &[&str]| {
+            let hierarchy = Hierarchy {
+                path: PathBuf::from("/sys/fs/cgroup"),
+                version,
+                controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+            };
+            own_group(own, &hierarchy)
+        };
+        assert_eq!(group(1, &["rw", "memory"]), Some("/a/b"));
+        assert_eq!(group(1, &["rw", "cpu", "cpuacct"]), Some("/c"));
+        assert_eq!(group(1, &["rw", "pids"]), None);
+        assert_eq!(group(2, &["memory", "pids"]), Some("/d"));
     }
 }
