@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
-use mistle_protocol::control::{Health, OpenTerminal, TerminalInfo};
+use mistle_protocol::control::{Health, OpenTerminal, RenameTerminal, TerminalInfo};
 use mistle_protocol::id::TerminalId;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,8 @@ pub fn router(parts: Parts) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/terminals", get(list_terminals).post(open_terminal))
-        .route("/terminals/{id}", delete(close_terminal))
+        .route("/terminals/watch", get(watch_terminals))
+        .route("/terminals/{id}", delete(close_terminal).patch(rename_terminal))
         .route("/terminals/{id}/attach", post(attach_terminal))
         .route("/exec", post(exec))
         .route("/shutdown", post(shutdown))
@@ -94,6 +95,26 @@ async fn open_terminal(
     problem::Body(request): problem::Body<OpenTerminal>,
 ) -> Result<Json<TerminalInfo>, Refusal> {
     parts.terminals.open(&request).map(Json)
+}
+
+async fn watch_terminals(State(parts): State<Parts>) -> Response<Body> {
+    let lines = parts.terminals.watch().map(|terminals| {
+        let mut line = serde_json::to_vec(&terminals)?;
+        line.push(b'\n');
+        Ok::<_, std::io::Error>(line)
+    });
+    Response::builder()
+        .header(http::header::CONTENT_TYPE, "application/x-ndjson")
+        .body(Body::from_stream(lines))
+        .unwrap_or_default()
+}
+
+async fn rename_terminal(
+    State(parts): State<Parts>,
+    id: Result<Path<TerminalId>, PathRejection>,
+    problem::Body(request): problem::Body<RenameTerminal>,
+) -> Result<Json<TerminalInfo>, Refusal> {
+    parts.terminals.rename(terminal_id(id)?, &request.name).map(Json)
 }
 
 async fn close_terminal(

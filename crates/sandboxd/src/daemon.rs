@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::agent::Agent;
 use crate::api::{self, Parts};
+use crate::attachments;
 use crate::environment::{self, Surroundings};
 use crate::exec::Commands;
 use crate::git;
@@ -58,6 +59,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         .with_context(|| format!("can't open the proxy's port {} on loopback", options.proxy_port))?;
     let proxy_port = listener.local_addr().context("the proxy's port can't be read")?.port();
     let base = environment::base(proxy_port);
+    let home = base.get("HOME").map_or_else(|| "/root".into(), PathBuf::from);
     let agent = Agent::open(&options.state_dir, base.clone())
         .await
         .with_context(|| format!("can't open the state in {}", options.state_dir.display()))?;
@@ -77,6 +79,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     })
     .merge(tui::routes(agent.clone(), terminals.clone()))
     .merge(git::routes(agent.git(), surroundings))
+    .merge(attachments::routes(home))
     .merge(ports::routes(Arc::new(Ports::new(proxy_port))));
     let control = tokio::spawn(link::serve_control(options.link_dir, router, links.clone()));
     info!("daemon {} is up, proxy on port {proxy_port}", env!("CARGO_PKG_VERSION"));
@@ -93,6 +96,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     if terminals_ended.is_err() {
         warn!("some terminals did not end in time");
     }
+    agent.dismiss_readers();
     links.cancel();
     for task in [control, proxy] {
         task.await.context("a task of the daemon failed")?;

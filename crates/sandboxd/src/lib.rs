@@ -16,6 +16,7 @@
 //! | [`link`] | the control and egress connections, dialled again for ever |
 //! | [`api`] | the control API |
 //! | [`agent`] | journal, repositories and the runtime |
+//! | [`attachments`] | files that a person gives to the agent |
 //! | [`git`] | changes of working trees |
 //! | [`ports`] | what listens in the sandbox, and connections to it |
 //! | [`problem`] | how it says no |
@@ -30,6 +31,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod attachments;
 pub mod cli;
 pub mod confine;
 pub mod daemon;

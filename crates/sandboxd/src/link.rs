@@ -217,7 +217,7 @@ async fn serve_connection(stream: UnixStream, router: Router, stop: &Cancellatio
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            // Event streams never end by themselves.
+            // The events end with the record. What else is open, such as a watch of ports, does not.
             tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
         }
     };

@@ -60,6 +60,10 @@ const DRAIN: Duration = Duration::from_millis(100);
 const MAX_DRAINED: u64 = 1024 * 1024;
 /// How long a closed terminal's programs have to end before they are killed.
 const HANGUP_GRACE: Duration = Duration::from_secs(2);
+/// The longest name, in characters.
+const MAX_NAME: usize = 40;
+/// The shortest time between two lists: a program may change its title with every write.
+const LIST_PACE: Duration = Duration::from_millis(50);
 /// Arguments of a terminal's program, in bytes, all together.
 const MAX_ARGUMENTS: usize = 64 * 1024;
 
@@ -67,12 +71,16 @@ const MAX_ARGUMENTS: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Terminals {
     surroundings: Surroundings,
-    terminals: Mutex<BTreeMap<TerminalId, Arc<Terminal>>>,
+    open: Mutex<BTreeMap<TerminalId, Arc<Terminal>>>,
+    /// Sent whenever the list says something else.
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug)]
 struct Terminal {
     id: TerminalId,
+    /// That of all terminals.
+    changed: watch::Sender<()>,
     /// The conversation that it shows, when it is the runtime's own interface.
     shows: Option<ConversationId>,
     state: Mutex<State>,
@@ -89,6 +97,7 @@ struct State {
     output: Output,
     scanner: TitleScanner,
     title: String,
+    name: Option<String>,
     size: TerminalSize,
     /// None when the program has ended and its output is complete.
     pty: Option<Arc<Pty>>,
@@ -125,18 +134,51 @@ impl Terminals {
     pub fn new(surroundings: Surroundings) -> Self {
         Self {
             surroundings,
-            terminals: Mutex::default(),
+            open: Mutex::default(),
+            changed: watch::Sender::new(()),
         }
+    }
+
+    /// The list, and again whenever one is opened, closed, renamed, retitled or has ended.
+    pub fn watch(self: Arc<Self>) -> impl Stream<Item = Vec<TerminalInfo>> + Send {
+        async_stream::stream! {
+            let mut changed = self.changed.subscribe();
+            loop {
+                changed.mark_unchanged();
+                yield self.list();
+                tokio::time::sleep(LIST_PACE).await;
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives a terminal a name; an empty one takes it away.
+    pub fn rename(&self, id: TerminalId, name: &str) -> Result<TerminalInfo, Refusal> {
+        let terminal = self.get(id)?;
+        let name = title::sanitize(name);
+        if name.chars().count() > MAX_NAME {
+            return Err(Refusal::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-name",
+                format!("a terminal's name has at most {MAX_NAME} characters"),
+            )
+            .at("/name"));
+        }
+        terminal.state().name = Some(name).filter(|name| !name.is_empty());
+        self.changed.send_replace(());
+        Ok(terminal.info())
     }
 
     /// All of them, in the order of their ids.
     pub fn list(&self) -> Vec<TerminalInfo> {
-        lock(&self.terminals).values().map(|terminal| terminal.info()).collect()
+        lock(&self.open).values().map(|terminal| terminal.info()).collect()
     }
 
     /// Starts a terminal, or answers the one that has this id.
     pub fn open(&self, request: &OpenTerminal) -> Result<TerminalInfo, Refusal> {
-        let mut terminals = lock(&self.terminals);
+        let mut terminals = lock(&self.open);
         if let Some(terminal) = terminals.get(&request.id) {
             return Ok(terminal.info());
         }
@@ -153,21 +195,22 @@ impl Terminals {
             environment: self.surroundings.environment(),
             shows: None,
         };
-        let terminal = start(request.id, launch, size)?;
+        let terminal = start(request.id, launch, size, self.changed.clone())?;
         let info = terminal.info();
         terminals.insert(request.id, terminal);
+        self.changed.send_replace(());
         Ok(info)
     }
 
     /// The terminal with the runtime's own interface on a conversation, if one runs.
     pub(crate) fn showing(&self, conversation: &str) -> Option<TerminalInfo> {
-        showing(&lock(&self.terminals), conversation)
+        showing(&lock(&self.open), conversation)
     }
 
     /// Starts the runtime's own interface, or answers the one that runs on this conversation. Ended
     /// ones on it make place.
     pub(crate) fn show(&self, request: &OpenTui, interface: Interface) -> Result<TerminalInfo, Refusal> {
-        let mut terminals = lock(&self.terminals);
+        let mut terminals = lock(&self.open);
         if let Some(running) = showing(&terminals, &request.conversation_id) {
             return Ok(running);
         }
@@ -180,9 +223,10 @@ impl Terminals {
             shows: Some(request.conversation_id.clone()),
         };
         make_room(&mut terminals)?;
-        let terminal = start(request.id, launch, size)?;
+        let terminal = start(request.id, launch, size, self.changed.clone())?;
         let info = terminal.info();
         terminals.insert(request.id, terminal);
+        self.changed.send_replace(());
         Ok(info)
     }
 
@@ -221,14 +265,15 @@ impl Terminals {
     /// Ends a terminal and forgets it.
     pub fn close(&self, id: TerminalId) -> Result<(), Refusal> {
         let terminal = self.get(id)?;
-        lock(&self.terminals).remove(&id);
+        lock(&self.open).remove(&id);
         terminal.closed.cancel();
+        self.changed.send_replace(());
         Ok(())
     }
 
     /// Ends all terminals and waits until their programs are gone, which is bounded.
     pub async fn shutdown(&self) {
-        let all = std::mem::take(&mut *lock(&self.terminals));
+        let all = std::mem::take(&mut *lock(&self.open));
         for terminal in all.values() {
             terminal.closed.cancel();
         }
@@ -239,7 +284,7 @@ impl Terminals {
     }
 
     fn get(&self, id: TerminalId) -> Result<Arc<Terminal>, Refusal> {
-        let terminal = lock(&self.terminals).get(&id).cloned();
+        let terminal = lock(&self.open).get(&id).cloned();
         terminal.ok_or_else(|| {
             Refusal::new(
                 StatusCode::NOT_FOUND,
@@ -342,7 +387,12 @@ struct Launch {
     shows: Option<ConversationId>,
 }
 
-fn start(id: TerminalId, launch: Launch, size: TerminalSize) -> Result<Arc<Terminal>, Refusal> {
+fn start(
+    id: TerminalId,
+    launch: Launch,
+    size: TerminalSize,
+    changed: watch::Sender<()>,
+) -> Result<Arc<Terminal>, Refusal> {
     let Launch {
         argv,
         cwd,
@@ -386,11 +436,13 @@ fn start(id: TerminalId, launch: Launch, size: TerminalSize) -> Result<Arc<Termi
     let title = title::sanitize(&Path::new(&program).file_name().unwrap_or_default().to_string_lossy());
     let terminal = Arc::new(Terminal {
         id,
+        changed,
         shows,
         state: Mutex::new(State {
             output: Output::default(),
             scanner: TitleScanner::default(),
             title,
+            name: None,
             size,
             pty: Some(pty.clone()),
             exit: None,
@@ -429,6 +481,7 @@ impl Terminal {
         TerminalInfo {
             id: self.id,
             title: state.title.clone(),
+            name: state.name.clone(),
             cols: state.size.cols,
             rows: state.size.rows,
             offset: state.output.end(),
@@ -439,14 +492,16 @@ impl Terminal {
     }
 
     fn append(&self, bytes: &[u8]) {
-        {
+        let retitled = {
             let mut state = self.state();
             state.output.append(bytes);
-            if let Some(title) = state.scanner.scan(bytes) {
-                state.title = title;
-            }
-        }
+            let title = state.scanner.scan(bytes).filter(|title| *title != state.title);
+            title.map(|title| state.title = title).is_some()
+        };
         self.grown.send_replace(());
+        if retitled {
+            self.changed.send_replace(());
+        }
     }
 
     /// Returns when the program's output should be read: at once, when the first viewer has taken
@@ -519,6 +574,7 @@ async fn pump(terminal: Arc<Terminal>, mut reader: OwnedReadPty, mut child: Chil
         state.pty = None;
     }
     terminal.grown.send_replace(());
+    terminal.changed.send_replace(());
 }
 
 async fn wait_until(deadline: Option<tokio::time::Instant>) {

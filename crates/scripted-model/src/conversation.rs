@@ -37,6 +37,10 @@ pub(crate) struct Request {
     pub(crate) bytes: usize,
 }
 
+/// What Codex answers for a call that was never carried out. A turn that goes on behind it makes the
+/// call again.
+const ABORTED: &str = "aborted";
+
 /// One thing that was said or done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -77,7 +81,11 @@ impl Request {
         let unanswered = answered.map_or(usize::from(!continues), |last| last + 1);
         Turn {
             prompt: since.first().and_then(Entry::said).unwrap_or_default(),
-            outputs: since.iter().filter_map(Entry::output).collect(),
+            outputs: since
+                .iter()
+                .filter_map(Entry::output)
+                .filter(|text| *text != ABORTED)
+                .collect(),
             added: since.iter().skip(unanswered).filter_map(Entry::said).collect(),
             earlier: before.iter().filter_map(Entry::said).collect(),
         }
@@ -152,7 +160,9 @@ pub(crate) fn add_user_part(entries: &mut Vec<Entry>, text: &str, at: Option<u64
     let wrapped = WRAPPED
         .captures(&text)
         .is_some_and(|captures| captures[1] == captures[2]);
-    if wrapped || text.trim().is_empty() || text.trim_start().starts_with("# AGENTS.md instructions") {
+    // Codex puts an image between these.
+    let image = text.trim_start().starts_with("<image ") || text.trim() == "</image>";
+    if wrapped || image || text.trim().is_empty() || text.trim_start().starts_with("# AGENTS.md instructions") {
         return;
     }
     match entries.last_mut() {
@@ -161,6 +171,60 @@ pub(crate) fn add_user_part(entries: &mut Vec<Entry>, text: &str, at: Option<u64
             before.push_str(text.trim());
         }
         _ => entries.push(Entry::User(text.trim().to_owned(), at)),
+    }
+}
+
+/// What a message says that is nothing but images.
+const IMAGES_ALONE: &str = "describe the images";
+
+/// Adds what is seen on a user message's images to it, in lines of their own.
+pub(crate) fn add_images(entries: &mut Vec<Entry>, images: &[String], at: Option<u64>) {
+    if images.is_empty() {
+        return;
+    }
+    let lines = images
+        .iter()
+        .fold(String::new(), |lines, image| lines + "\n" + IMAGE_LINE + image);
+    match entries.last_mut() {
+        Some(Entry::User(text, said_at)) if *said_at == at => text.push_str(&lines),
+        _ => entries.push(Entry::User(format!("{IMAGES_ALONE}{lines}"), at)),
+    }
+}
+
+/// What a line begins with that says what is seen on an image.
+const IMAGE_LINE: &str = "\u{1}image ";
+/// The line before the paths of files that came with a message.
+const FILES_LINE: &str = "Attached files:";
+
+/// A message taken apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said<'a> {
+    /// What the person wrote.
+    pub(crate) text: &'a str,
+    /// Paths of the files that came with it.
+    pub(crate) files: Vec<&'a str>,
+    /// What is seen on its images.
+    pub(crate) images: Vec<&'a str>,
+}
+
+/// Takes a message apart into its text, its files and its images.
+pub(crate) fn take_apart(message: &str) -> Said<'_> {
+    let (text, images) = message.find("\n\u{1}").map_or((message, ""), |at| message.split_at(at));
+    let files_at = text
+        .rfind(FILES_LINE)
+        .filter(|at| *at == 0 || text[..*at].ends_with("\n\n"));
+    let (text, files) = files_at.map_or((text, ""), |at| text.split_at(at));
+    Said {
+        text: text.trim_end(),
+        files: files
+            .lines()
+            .filter_map(|line| line.strip_prefix("- "))
+            .map(|file| file.rsplit_once(" (").map_or(file, |(path, _)| path))
+            .collect(),
+        images: images
+            .lines()
+            .filter_map(|line| line.strip_prefix(IMAGE_LINE))
+            .collect(),
     }
 }
 
@@ -245,6 +309,18 @@ mod tests {
                 earlier: vec![]
             }
         );
+    }
+
+    #[test]
+    fn a_call_that_was_never_carried_out_is_made_again() {
+        let turn = request(vec![
+            user("a"),
+            Entry::Call,
+            output("1"),
+            Entry::Call,
+            output("aborted"),
+        ]);
+        assert_eq!((turn.turn().prompt, turn.turn().outputs), ("a", vec!["1"]));
     }
 
     #[test]

@@ -68,6 +68,7 @@
 
 mod chat;
 mod conversation;
+mod image;
 mod messages;
 mod patch;
 mod responses;

@@ -3,7 +3,8 @@
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::conversation::{Entry, Request, add_user_part, uuid_v7_ms};
+use crate::conversation::{Entry, Request, add_images, add_user_part, uuid_v7_ms};
+use crate::image;
 use crate::script::{Answer, Fault};
 use crate::server::fresh_id;
 use crate::sse::{self, Event};
@@ -36,9 +37,11 @@ fn read_item(entries: &mut Vec<Entry>, tools: &mut Tools, item: &Value) {
     match item["type"].as_str().unwrap_or("message") {
         "message" if item["role"] == "user" => {
             let at = item["id"].as_str().and_then(uuid_v7_ms);
+            let images = images(&item["content"]);
             for (index, text) in texts(&item["content"]).into_iter().enumerate() {
                 add_user_part(entries, text, at, index > 0);
             }
+            add_images(entries, &images, at);
         }
         "message" if item["role"] == "assistant" => entries.push(Entry::Assistant),
         "function_call" | "custom_tool_call" | "local_shell_call" => entries.push(Entry::Call),
@@ -61,6 +64,17 @@ fn texts(content: &Value) -> Vec<&str> {
             .filter_map(|part| part["text"].as_str())
             .collect(),
     }
+}
+
+/// The images of a content, in words.
+fn images(content: &Value) -> Vec<String> {
+    content
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|part| part["image_url"].as_str())
+        .map(image::describe)
+        .collect()
 }
 
 /// Writes an answer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regex::{Captures, Regex};
 
-use crate::conversation::{Request, Turn};
+use crate::conversation::{Request, Said, Turn, take_apart};
 use crate::scenario::{FaultSpec, MAX_CHUNK_DELAY_MS, MAX_REPEAT, Number, Scenario, Scenarios, Step, Usage, When};
 use crate::tools::{Action, Call, Running};
 
@@ -55,7 +55,7 @@ pub(crate) enum Fault {
 /// The answer to a request.
 pub(crate) fn answer(scenarios: &Scenarios, request: &Request) -> Answer {
     let turn = request.turn();
-    let Some(scenario) = scenarios.find(turn.prompt) else {
+    let Some(scenario) = scenarios.find(take_apart(turn.prompt).text) else {
         return Answer::default();
     };
     tracing::debug!(
@@ -117,7 +117,7 @@ struct Replay<'a> {
     request: &'a Request,
     outputs: std::collections::VecDeque<&'a str>,
     captures: Option<Captures<'a>>,
-    prompt: &'a str,
+    said: Said<'a>,
     recalled: Option<String>,
     last: Option<&'a str>,
 }
@@ -139,13 +139,14 @@ impl<'a> Replay<'a> {
                 .get(1)
                 .map(|found| found.as_str().trim().to_owned())
         };
+        let said = take_apart(turn.prompt);
         Self {
             scenarios,
             scenario,
             request,
             outputs: turn.outputs.iter().copied().collect(),
-            captures: scenario.pattern.captures(turn.prompt),
-            prompt: turn.prompt,
+            captures: scenario.pattern.captures(said.text),
+            said,
             recalled: turn.earlier.iter().rev().find_map(recall),
             last: None,
         }
@@ -314,7 +315,9 @@ impl<'a> Replay<'a> {
 
     fn variable(&self, name: &str, n: u64) -> Option<String> {
         let value = match name {
-            "prompt" => self.prompt.to_owned(),
+            "prompt" => self.said.text.to_owned(),
+            "files" => self.files(),
+            "images" => self.images(),
             "output" => limited(
                 printed(self.last.unwrap_or_default()).trim_end().to_owned(),
                 MAX_QUOTED_OUTPUT,
@@ -327,6 +330,21 @@ impl<'a> Replay<'a> {
         Some(value)
     }
 
+    /// The paths of the files that came with the message, as a shell takes them.
+    fn files(&self) -> String {
+        let quoted = |path: &&str| format!("'{}'", path.replace('\'', r"'\''"));
+        self.said.files.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What is seen on the images that came with the message, one a line.
+    fn images(&self) -> String {
+        if self.said.images.is_empty() {
+            return "There is no image in your message.".to_owned();
+        }
+        let lines: Vec<String> = self.said.images.iter().map(|image| format!("- {image}")).collect();
+        format!("I see {}:\n\n{}", lines.len(), lines.join("\n"))
+    }
+
     fn captured(&self, name: &str, n: u64) -> Option<String> {
         let captures = self.captures.as_ref()?;
         let found = match name.parse::<usize>() {
@@ -334,8 +352,13 @@ impl<'a> Replay<'a> {
             Err(_) => captures.name(name),
         };
         match found {
-            // What the person wrote may count too, and nothing else.
-            Some(found) => Some(found.as_str().replace("{{n}}", &n.to_string())),
+            // What the person wrote may count too and name what came with it, and nothing else.
+            Some(found) => Some(
+                found
+                    .as_str()
+                    .replace("{{n}}", &n.to_string())
+                    .replace("{{files}}", &self.files()),
+            ),
             None => self.scenario.defaults.get(name).cloned(),
         }
     }

@@ -13,9 +13,9 @@ use mistle_protocol::control::{Ack, Answer, Deliver, Delivered, EVENTS_KEEPALIVE
 use mistle_protocol::plan::Plan;
 use serde::Deserialize;
 
-use super::Agent;
 use super::driver::Answered;
 use super::journal::Place;
+use super::{Agent, commands};
 use crate::problem::{Body, Refusal};
 
 /// The largest body: a plan or a message. The server bounds what a person may send far below.
@@ -30,8 +30,9 @@ pub fn routes(agent: Arc<Agent>) -> Router {
         .route("/agent/messages", post(deliver))
         .route("/agent/interrupt", post(interrupt))
         .route("/agent/approvals/{id}", post(answer))
+        .with_state(Arc::clone(&agent))
+        .merge(commands::routes(agent))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(agent)
 }
 
 async fn set_plan(State(agent): State<Arc<Agent>>, Body(plan): Body<Plan>) -> Response {
@@ -53,12 +54,14 @@ async fn events(State(agent): State<Arc<Agent>>, Query(After { after }): Query<A
         let (mut reached, mut place) = (after, Place::default());
         loop {
             visible.mark_unchanged();
+            let dismissed = agent.dismissed.is_cancelled();
             match agent.journal().read(reached, &mut place).await {
                 Ok(Some((lines, last))) => {
                     reached = last;
                     yield Ok(lines);
                     continue;
                 }
+                Ok(None) if dismissed => return,
                 Ok(None) => {}
                 Err(error) => {
                     tracing::error!(%error, "the journal can't be read");
@@ -67,6 +70,7 @@ async fn events(State(agent): State<Arc<Agent>>, Query(After { after }): Query<A
                 }
             }
             tokio::select! {
+                () = agent.dismissed.cancelled() => {}
                 changed = visible.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(Duration::from_secs(EVENTS_KEEPALIVE_SECS)) => yield Ok(Bytes::from_static(b"\n")),
             }

@@ -17,12 +17,14 @@ const MAX_BYTES: usize = 32 * 1024;
 /// Pieces that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Coalescer {
-    waiting: BTreeMap<ItemId, Piece>,
+    /// By conversation and item: a name is unique in its conversation only.
+    waiting: BTreeMap<Key, Piece>,
 }
+
+type Key = (ConversationId, ItemId);
 
 #[derive(Debug)]
 struct Piece {
-    conversation_id: ConversationId,
     text: String,
     due: Instant,
 }
@@ -30,16 +32,18 @@ struct Piece {
 impl Coalescer {
     /// Adds a piece; answers what is large enough to go now.
     pub(crate) fn push(&mut self, conversation_id: &str, item_id: &str, text: &str, at: Instant) -> Option<AgentEvent> {
-        let piece = self.waiting.entry(item_id.to_owned()).or_insert_with(|| Piece {
-            conversation_id: conversation_id.to_owned(),
-            text: String::new(),
-            due: at + WINDOW,
-        });
+        let piece = self
+            .waiting
+            .entry(key(conversation_id, item_id))
+            .or_insert_with(|| Piece {
+                text: String::new(),
+                due: at + WINDOW,
+            });
         piece.text.push_str(text);
         if piece.text.len() < MAX_BYTES {
             return None;
         }
-        self.take(item_id)
+        self.take(conversation_id, item_id)
     }
 
     /// When the next piece has waited long enough.
@@ -49,35 +53,43 @@ impl Coalescer {
 
     /// What has waited long enough.
     pub(crate) fn take_due(&mut self, at: Instant) -> Vec<AgentEvent> {
-        let due: Vec<ItemId> = self
+        let due: Vec<Key> = self
             .waiting
             .iter()
             .filter(|(_, piece)| piece.due <= at)
             .map(|(id, _)| id.clone())
             .collect();
-        due.iter().filter_map(|id| self.take(id)).collect()
+        due.iter()
+            .filter_map(|(conversation, item)| self.take(conversation, item))
+            .collect()
     }
 
     /// What waits for one item.
-    pub(crate) fn take(&mut self, item_id: &str) -> Option<AgentEvent> {
-        let (item_id, piece) = self.waiting.remove_entry(item_id)?;
+    pub(crate) fn take(&mut self, conversation_id: &str, item_id: &str) -> Option<AgentEvent> {
+        let ((conversation_id, item_id), piece) = self.waiting.remove_entry(&key(conversation_id, item_id))?;
         Some(AgentEvent::ItemDelta {
-            conversation_id: piece.conversation_id,
+            conversation_id,
             item_id,
             text: piece.text,
         })
     }
 
     /// Forgets what waits for one item: its completion says it all.
-    pub(crate) fn forget(&mut self, item_id: &str) {
-        self.waiting.remove(item_id);
+    pub(crate) fn forget(&mut self, conversation_id: &str, item_id: &str) {
+        self.waiting.remove(&key(conversation_id, item_id));
     }
 
     /// Everything that waits.
     pub(crate) fn take_all(&mut self) -> Vec<AgentEvent> {
-        let all: Vec<ItemId> = self.waiting.keys().cloned().collect();
-        all.iter().filter_map(|id| self.take(id)).collect()
+        let all: Vec<Key> = self.waiting.keys().cloned().collect();
+        all.iter()
+            .filter_map(|(conversation, item)| self.take(conversation, item))
+            .collect()
     }
+}
+
+fn key(conversation_id: &str, item_id: &str) -> Key {
+    (conversation_id.to_owned(), item_id.to_owned())
 }
 
 #[cfg(test)]
@@ -103,6 +115,17 @@ mod tests {
         assert_eq!(coalescer.take_due(start + WINDOW), vec![delta("a", "one two")]);
         assert_eq!(coalescer.take_all(), vec![delta("b", "other")]);
         assert_eq!(coalescer.due(), None);
+    }
+
+    #[test]
+    fn items_of_two_conversations_may_have_one_name() {
+        let mut coalescer = Coalescer::default();
+        let start = Instant::now();
+        coalescer.push("c", "a", "one", start);
+        coalescer.push("d", "a", "two", start);
+        coalescer.forget("c", "a");
+        assert_eq!(coalescer.take("c", "a"), None);
+        assert!(coalescer.take("d", "a").is_some());
     }
 
     #[test]

@@ -19,7 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mistle_protocol::agent::{AgentEvent, Approval, ConversationId, Item, ItemBody, ItemId, SetupStep, TurnId};
+use mistle_protocol::agent::{
+    AgentEvent, Approval, ConversationId, Item, ItemBody, ItemId, NoticeLevel, SetupStep, TurnId,
+};
+use mistle_protocol::commands::{CommandTaken, RunAgentCommand, RuntimeCommand};
 use mistle_protocol::control::{Answer, Deliver, Delivered};
 use mistle_protocol::plan::Plan;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::coalesce::Coalescer;
 use super::codex::Codex;
+use super::commands;
 use super::journal::Journal;
 use super::ledger::{ApprovalState, Ledger};
 use super::repositories;
@@ -42,6 +46,10 @@ const PROVEN: Duration = Duration::from_mins(1);
 const MAX_STARTS: u32 = 5;
 /// How long an interrupted turn may take to end at shutdown.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(3);
+/// Titles that wait to be said back.
+const MAX_TOLD: usize = 64;
+/// What the model is told when its process ended while a question waited.
+const WHAT_WAITED: &str = "The program that you run in ended and was started again while your last tool call waited for a person's approval. That call was not carried out: nothing of it ran, whatever its output says. If it is still needed, make the same call again; the person is asked again. Repeat nothing that was completed.";
 /// Lines of progress that wait to be recorded; more are dropped, the next one says more.
 const PROGRESS_QUEUE: usize = 16;
 
@@ -52,7 +60,14 @@ pub(crate) enum Command {
     Interrupt(Option<ConversationId>, oneshot::Sender<()>),
     Answer(String, Answer, oneshot::Sender<Answered>),
     Interface(ConversationId, oneshot::Sender<Shown>),
+    Commands(String, oneshot::Sender<Listed>),
+    Run(RunAgentCommand, oneshot::Sender<Ran>),
 }
+
+/// The runtime's own commands, or why they can't be had, for a person.
+pub(crate) type Listed = Result<Vec<RuntimeCommand>, String>;
+/// What became of a command of the runtime's own; an error is for a person.
+pub(crate) type Ran = Result<CommandTaken, String>;
 
 /// The runtime's own interface, or why it can't be had, for a person.
 pub(crate) type Shown = Result<Interface, String>;
@@ -78,6 +93,7 @@ pub(crate) struct Planned {
 pub(crate) fn same(one: &Plan, other: &Plan) -> bool {
     let without = |plan: &Plan| Plan {
         conversation_id: None,
+        titles: BTreeMap::new(),
         cwd: String::new(),
         ..plan.clone()
     };
@@ -99,7 +115,11 @@ pub(crate) struct Driver {
     pub(crate) steering: Steering,
     /// Items that were open when the runtime was found again. What they said meanwhile is missing,
     /// so what they say next is left to their completion.
-    pub(crate) stale: Vec<ItemId>,
+    pub(crate) stale: Vec<(ConversationId, ItemId)>,
+    /// What the runtime was told that conversations are called, and has not said back yet.
+    pub(crate) told: Vec<(ConversationId, String)>,
+    /// What the runtime calls them as far as it was told.
+    pub(crate) named: BTreeMap<ConversationId, String>,
 }
 
 /// Why serving ended.
@@ -194,7 +214,7 @@ impl Driver {
                 End::Exited => {
                     let message = runtime.bury().await;
                     self.record(AgentEvent::RuntimeExited { message }).await;
-                    self.close_turns().await;
+                    self.close_turns_but(Ledger::asks).await;
                 }
             }
             if since.elapsed() >= PROVEN {
@@ -286,6 +306,12 @@ impl Driver {
             Command::Interface(_, reply) => {
                 let _ = reply.send(Err("The agent is not ready yet. Try again in a moment.".to_owned()));
             }
+            Command::Commands(_, reply) => {
+                let _ = reply.send(Err(commands::not_ready()));
+            }
+            Command::Run(_, reply) => {
+                let _ = reply.send(Err(commands::not_ready()));
+            }
             Command::Answer(id, _, reply) => {
                 let known = self.journal.ledger(|ledger| ledger.approval(&id));
                 let _ = reply.send(if known == ApprovalState::Unknown {
@@ -342,13 +368,16 @@ impl Driver {
                     }
                     plan = self.latest(plan);
                     runtime.relocate(&plan.cwd).await;
-                    Ok(())
+                    self.name_all(&plan, &mut runtime).await
                 }
                 Some(command) = self.commands.recv() => self.obey(&plan, &mut runtime, command).await,
                 events = runtime.next() => match events {
                     Some(events) => {
                         self.record_all(events).await;
-                        self.send_again(&plan, &mut runtime).await
+                        match self.follow(&plan, &mut runtime).await {
+                            Ok(()) => self.send_again(&plan, &mut runtime).await,
+                            gone => gone,
+                        }
                     }
                     None => return (runtime, End::Exited),
                 },
@@ -400,11 +429,14 @@ impl Driver {
         runtime: &mut R,
         conversation: &ConversationId,
     ) -> Result<bool, Trouble> {
-        let lacking = self.journal.ledger(|ledger| lacking(ledger, conversation));
+        let (lacking, asked) = self
+            .journal
+            .ledger(|ledger| (lacking(ledger, conversation), ledger.asks(conversation)));
         match runtime.resume(plan, conversation, &lacking).await {
             Ok(resumed) => {
+                let open = self.journal.ledger(|ledger| ledger.open_items(conversation));
                 self.stale
-                    .extend(self.journal.ledger(|ledger| ledger.open_items(conversation)));
+                    .extend(open.into_iter().map(|item| (conversation.clone(), item)));
                 self.record_all(resumed.missed).await;
                 let recorded = self.journal.ledger(|ledger| ledger.running(conversation).cloned());
                 if recorded.is_some() && recorded != resumed.running {
@@ -417,6 +449,10 @@ impl Driver {
                     conversation_id: conversation.clone(),
                 })
                 .await;
+                if asked && resumed.running.is_none() {
+                    self.ask_again(runtime, conversation).await?;
+                }
+                self.name(plan, runtime, conversation).await?;
                 Ok(true)
             }
             Err(CallError::Refused(why)) => {
@@ -436,6 +472,94 @@ impl Driver {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The process ended while a question waited, and what was asked about never began. The model is
+    /// asked to go on from there; the runtime then asks again.
+    async fn ask_again<R: Runtime>(&mut self, runtime: &mut R, conversation: &ConversationId) -> Result<(), Trouble> {
+        let notice = |level, code: &str, message: &str| AgentEvent::Notice {
+            level,
+            code: code.to_owned(),
+            message: message.to_owned(),
+            conversation_id: Some(conversation.clone()),
+        };
+        let goes_on = "The agent's process ended while it waited for your answer. What it asked about was not done. It goes on from there and asks again.";
+        self.record(notice(NoticeLevel::Info, "question_asked_again", goes_on))
+            .await;
+        match runtime.go_on(conversation, WHAT_WAITED).await {
+            Ok(_) => Ok(()),
+            Err(error @ CallError::Gone(_)) => Err(error.into()),
+            Err(error) => {
+                let message = format!("The agent can't go on by itself ({error}). Send a message to go on.");
+                self.record(notice(NoticeLevel::Warning, "question_lost", &message))
+                    .await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the runtime what a person calls a conversation, once.
+    async fn name<R: Runtime>(
+        &mut self,
+        plan: &Plan,
+        runtime: &mut R,
+        conversation: &ConversationId,
+    ) -> Result<(), Trouble> {
+        let Some(title) = plan.titles.get(conversation) else {
+            return Ok(());
+        };
+        if self.named.get(conversation) == Some(title) || !runtime.has(conversation) {
+            return Ok(());
+        }
+        if self.told.len() >= MAX_TOLD {
+            self.told.remove(0);
+        }
+        self.told.push((conversation.clone(), title.clone()));
+        let told = runtime.name(conversation, title).await;
+        if !matches!(told, Err(CallError::Gone(_))) {
+            self.named.insert(conversation.clone(), title.clone());
+        }
+        match told {
+            Ok(()) => Ok(()),
+            Err(error @ CallError::Gone(_)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, conversation, "the runtime does not take a title");
+                Ok(())
+            }
+        }
+    }
+
+    async fn name_all<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Trouble> {
+        for conversation in plan.titles.keys() {
+            self.name(plan, runtime, conversation).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows what a person started in the runtime's own interface.
+    async fn follow<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Trouble> {
+        for conversation in runtime.take_newcomers() {
+            if runtime.has(&conversation) {
+                continue;
+            }
+            if self.journal.ledger(|ledger| ledger.knows(&conversation)) {
+                self.resume(plan, runtime, &conversation).await?;
+                continue;
+            }
+            match runtime.resume(plan, &conversation, &Lacking::All).await {
+                Ok(resumed) => {
+                    self.record(AgentEvent::ConversationStarted {
+                        conversation: resumed.conversation,
+                        message_id: None,
+                    })
+                    .await;
+                    self.record_all(resumed.missed).await;
+                }
+                Err(error @ CallError::Gone(_)) => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, conversation, "a conversation of the runtime can't be followed"),
+            }
+        }
+        Ok(())
     }
 
     async fn obey<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R, command: Command) -> Result<(), Trouble> {
@@ -469,6 +593,16 @@ impl Driver {
                 let _ = reply.send(shown);
                 Ok(())
             }
+            Command::Commands(cwd, reply) => {
+                let listed = commands::heard(runtime.commands(&cwd).await)?;
+                let _ = reply.send(listed);
+                Ok(())
+            }
+            Command::Run(command, reply) => {
+                let ran = self.run_command(plan, runtime, &command).await?;
+                let _ = reply.send(ran);
+                Ok(())
+            }
             Command::Answer(id, answer, reply) => {
                 let (state, pending) = self
                     .journal
@@ -493,7 +627,7 @@ impl Driver {
         if let Some(before) = self.delivered(deliver) {
             return Ok(before);
         }
-        if deliver.text.trim().is_empty() {
+        if deliver.text.trim().is_empty() && deliver.attachments.is_empty() {
             return Ok(self.reject(deliver, "The message is empty.".to_owned()).await);
         }
         let conversation_id = match self.conversation_for(plan, runtime, deliver).await? {
@@ -564,7 +698,11 @@ impl Driver {
         runtime: &mut R,
         deliver: &Deliver,
     ) -> Result<Result<ConversationId, String>, Trouble> {
-        if let Some(conversation) = &deliver.conversation_id {
+        // One that was started for the message before the daemon ended counts.
+        let started = self
+            .journal
+            .ledger(|ledger| ledger.started_for(deliver.message_id).cloned());
+        if let Some(conversation) = deliver.conversation_id.as_ref().or(started.as_ref()) {
             match self.has(plan, runtime, conversation).await {
                 Ok(true) => return Ok(Ok(conversation.clone())),
                 Ok(false) => {}
@@ -572,10 +710,16 @@ impl Driver {
                 Err(gone) => return Err(gone),
             }
         }
-        match runtime.converse(plan).await {
+        let cwd = deliver.cwd.as_deref().unwrap_or(&plan.cwd);
+        runtime.relocate(cwd).await;
+        match runtime.converse(plan, cwd).await {
             Ok(conversation) => {
                 let id = conversation.id.clone();
-                self.record(AgentEvent::ConversationStarted { conversation }).await;
+                self.record(AgentEvent::ConversationStarted {
+                    conversation,
+                    message_id: Some(deliver.message_id),
+                })
+                .await;
                 Ok(Ok(id))
             }
             Err(CallError::DiskFull) => Ok(Err(repositories::disk_full())),
@@ -585,7 +729,7 @@ impl Driver {
     }
 
     /// Whether the runtime has a conversation, after it was asked to continue it.
-    async fn has<R: Runtime>(
+    pub(super) async fn has<R: Runtime>(
         &mut self,
         plan: &Plan,
         runtime: &mut R,
@@ -641,8 +785,17 @@ impl Driver {
     }
 
     async fn close_turns(&mut self) {
+        self.close_turns_but(|_, _| false).await;
+    }
+
+    /// Closes the turns but those of some conversations: one that waits for an answer stays open
+    /// until its conversation is continued, so that the question is known whoever dies meanwhile.
+    async fn close_turns_but(&mut self, stays: impl Fn(&Ledger, &str) -> bool) {
         let running = self.journal.ledger(Ledger::all_running);
         for (conversation, _) in running {
+            if self.journal.ledger(|ledger| stays(ledger, &conversation)) {
+                continue;
+            }
             let close = self
                 .journal
                 .ledger(|ledger| ledger.close_turn(&conversation, Timestamp::now()));
@@ -674,23 +827,38 @@ impl Driver {
     }
 
     /// Records an event; deltas wait for more of their item.
-    async fn record(&mut self, event: AgentEvent) {
+    pub(super) async fn record(&mut self, event: AgentEvent) {
         match event {
+            AgentEvent::ConversationRenamed {
+                ref conversation_id,
+                ref title,
+            } => {
+                let known =
+                    |(conversation, told): &(ConversationId, String)| conversation == conversation_id && told == title;
+                if let Some(place) = self.told.iter().position(known) {
+                    self.told.remove(place);
+                    return;
+                }
+                self.named.insert(conversation_id.clone(), title.clone());
+            }
             AgentEvent::ItemDelta {
                 conversation_id,
                 item_id,
                 text,
             } => {
-                if !self.stale.contains(&item_id)
-                    && let Some(joined) = self.coalescer.push(&conversation_id, &item_id, &text, Instant::now())
-                {
+                let stale = self
+                    .stale
+                    .iter()
+                    .any(|(conversation, item)| *conversation == conversation_id && *item == item_id);
+                if !stale && let Some(joined) = self.coalescer.push(&conversation_id, &item_id, &text, Instant::now()) {
                     self.journal.record(joined).await;
                 }
                 return;
             }
             AgentEvent::ItemCompleted { ref item } => {
-                self.coalescer.forget(&item.id);
-                self.stale.retain(|id| *id != item.id);
+                self.coalescer.forget(&item.conversation_id, &item.id);
+                self.stale
+                    .retain(|(conversation, id)| *conversation != item.conversation_id || *id != item.id);
                 self.see(item).await;
             }
             AgentEvent::ItemStarted { ref item } => {
@@ -698,9 +866,14 @@ impl Driver {
                 self.see(item).await;
             }
             AgentEvent::ApprovalRequested {
-                approval: Approval { ref item_id, .. },
+                approval:
+                    Approval {
+                        ref conversation_id,
+                        ref item_id,
+                        ..
+                    },
             } => {
-                if let Some(waiting) = self.coalescer.take(item_id) {
+                if let Some(waiting) = self.coalescer.take(conversation_id, item_id) {
                     self.journal.record(waiting).await;
                 }
             }
@@ -757,7 +930,7 @@ impl Driver {
 
 /// Why a runtime can't be served any more.
 #[derive(Debug)]
-enum Trouble {
+pub(super) enum Trouble {
     /// It is gone or useless and has to be started again.
     Gone(String),
     /// It can't continue a conversation until there is space on the disk.

@@ -10,6 +10,8 @@ pub(crate) async fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = tokio::fs::File::create(&fresh).await?;
     file.write_all(content).await?;
+    // Only flushing says what became of the last write.
+    file.flush().await?;
     file.sync_all().await?;
     tokio::fs::rename(&fresh, path).await
 }

@@ -367,6 +367,7 @@ fn lost_event() -> AgentEvent {
     AgentEvent::Notice {
         level: NoticeLevel::Warning,
         code: "event_lost".to_owned(),
+        conversation_id: None,
         message: "An event was lost: the sandbox stopped while its disk was full.".to_owned(),
     }
 }
@@ -388,6 +389,7 @@ fn write_failed(error: &io::Error) -> AgentEvent {
     AgentEvent::Notice {
         level: NoticeLevel::Error,
         code: code.to_owned(),
+        conversation_id: None,
         message,
     }
 }

@@ -38,6 +38,9 @@ pub(crate) struct Ledger {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ConversationState {
     conversation: Conversation,
+    /// The message that it was started for.
+    #[serde(default)]
+    started_for: Option<MessageId>,
     turn: Option<TurnState>,
 }
 
@@ -70,7 +73,12 @@ impl Ledger {
     /// Whether the record lacks this event. False for what a runtime says again.
     pub(crate) fn admits(&self, event: &AgentEvent) -> bool {
         match event {
-            AgentEvent::ConversationStarted { conversation } => !self.conversations.contains_key(&conversation.id),
+            AgentEvent::ConversationStarted { conversation, .. } => !self.conversations.contains_key(&conversation.id),
+            // What the server itself asked the runtime to call it is no news.
+            AgentEvent::ConversationRenamed { conversation_id, title } => self
+                .conversations
+                .get(conversation_id)
+                .is_some_and(|state| state.conversation.title.as_ref() != Some(title)),
             AgentEvent::MessageDelivered { message_id, .. } => self.delivered(*message_id).is_none(),
             AgentEvent::TurnStarted {
                 conversation_id,
@@ -109,7 +117,10 @@ impl Ledger {
     /// Takes an event into account.
     pub(crate) fn apply(&mut self, event: &AgentEvent) {
         match event {
-            AgentEvent::ConversationStarted { conversation } => {
+            AgentEvent::ConversationStarted {
+                conversation,
+                message_id,
+            } => {
                 if self.conversations.len() >= MAX_CONVERSATIONS {
                     self.conversations.pop_first();
                 }
@@ -118,9 +129,15 @@ impl Ledger {
                     conversation.id.clone(),
                     ConversationState {
                         conversation: conversation.clone(),
+                        started_for: *message_id,
                         turn: None,
                     },
                 );
+            }
+            AgentEvent::ConversationRenamed { conversation_id, title } => {
+                if let Some(state) = self.conversations.get_mut(conversation_id) {
+                    state.conversation.title = Some(title.clone());
+                }
             }
             AgentEvent::ConversationLost { conversation_id, .. } => {
                 self.conversations.remove(conversation_id);
@@ -222,6 +239,15 @@ impl Ledger {
         self.turn(conversation).map(|turn| &turn.id)
     }
 
+    /// The conversation that was started for a message.
+    pub(crate) fn started_for(&self, message: MessageId) -> Option<&ConversationId> {
+        let started = |state: &&ConversationState| state.started_for == Some(message);
+        self.conversations
+            .values()
+            .find(started)
+            .map(|state| &state.conversation.id)
+    }
+
     /// Where a message went, if it was delivered.
     pub(crate) fn delivered(&self, message: MessageId) -> Option<&DeliveredMessage> {
         self.messages.iter().rev().find(|delivered| delivered.id == message)
@@ -241,6 +267,16 @@ impl Ledger {
     /// A pending approval.
     pub(crate) fn pending(&self, id: &str) -> Option<&Approval> {
         self.approvals.get(id)
+    }
+
+    /// Whether a question waits in a conversation's running turn.
+    pub(crate) fn asks(&self, conversation: &str) -> bool {
+        let Some(turn) = self.running(conversation) else {
+            return false;
+        };
+        self.approvals
+            .values()
+            .any(|approval| approval.conversation_id == conversation && approval.turn_id == *turn)
     }
 
     /// The items of a conversation that are open.
@@ -386,6 +422,7 @@ pub(crate) mod tests {
         for event in [
             AgentEvent::ConversationStarted {
                 conversation: conversation("c"),
+                message_id: None,
             },
             AgentEvent::TurnStarted {
                 conversation_id: "c".into(),

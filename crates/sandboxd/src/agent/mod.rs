@@ -7,6 +7,7 @@
 //! | [`repositories`] | clones |
 //! | [`runtime`] | what a runtime driver does |
 //! | [`codex`] | the Codex driver |
+//! | [`commands`] | the runtime's own commands |
 //! | [`steering`] | steered messages that the model has not taken |
 //! | [`coalesce`] | joins deltas |
 //! | [`journal`] | the durable record, and the buffer before the server's |
@@ -18,6 +19,7 @@
 mod api;
 mod coalesce;
 mod codex;
+mod commands;
 mod driver;
 mod files;
 mod journal;
@@ -59,6 +61,8 @@ pub struct Agent {
     commands: mpsc::Sender<Command>,
     ready: watch::Receiver<bool>,
     shutdown: CancellationToken,
+    /// Readers of the record go once they have all of it.
+    dismissed: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -107,6 +111,8 @@ impl Agent {
             coalescer: Coalescer::default(),
             steering: Steering::open(state_dir),
             stale: Vec::new(),
+            told: Vec::new(),
+            named: BTreeMap::new(),
         };
         let task = tokio::spawn(driver.run());
         Ok(Arc::new(Self {
@@ -117,6 +123,7 @@ impl Agent {
             commands,
             ready: is_ready,
             shutdown,
+            dismissed: CancellationToken::new(),
             task: Mutex::new(Some(task)),
         }))
     }
@@ -156,6 +163,12 @@ impl Agent {
             tracing::error!(%error, "the agent's task failed");
         }
         self.journal.close().await;
+    }
+
+    /// Ends the streams of events, each when its reader has everything. For after the shutdown:
+    /// without it they never end, and whoever waits for them waits in vain.
+    pub fn dismiss_readers(&self) {
+        self.dismissed.cancel();
     }
 
     fn plan(&self) -> Option<Arc<Plan>> {

@@ -50,6 +50,9 @@ pub(crate) async fn prepare(
             fetch(&git, repository, workspaces, progress).await?;
         }
     }
+    for name in &plan.workspaces {
+        make_folder(&folder(workspaces, name)?).await?;
+    }
     make_folder(Path::new(&plan.cwd)).await
 }
 
@@ -108,9 +111,7 @@ fn folder(workspaces: &Path, name: &str) -> Result<PathBuf, String> {
     if plain {
         Ok(workspaces.join(name))
     } else {
-        Err(format!(
-            "“{name}” can't be the name of a folder. Give the repository another name."
-        ))
+        Err(format!("“{name}” can't be the name of a folder. Give it another name."))
     }
 }
 

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mistle_protocol::agent::{AgentEvent, Approval, ConversationId, Decision, ModelOption, TurnId};
+use mistle_protocol::agent::{AgentEvent, Approval, Conversation, ConversationId, Decision, ModelOption, TurnId};
+use mistle_protocol::commands::{RunAgentCommand, RuntimeCommand};
 use mistle_protocol::control::Deliver;
 use mistle_protocol::plan::Plan;
 
@@ -67,8 +68,10 @@ pub(crate) enum Lacking {
 }
 
 /// A conversation that goes on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Resumed {
+    /// As the runtime knows it.
+    pub(crate) conversation: Conversation,
     /// What the record may lack of it.
     pub(crate) missed: Vec<AgentEvent>,
     /// The turn that is running in the runtime.
@@ -100,11 +103,8 @@ pub(crate) trait Runtime: Sized + Send {
     /// Starts the process, or finds the one that an earlier daemon started.
     fn start(start: Start<'_>) -> impl Future<Output = Result<(Self, Ready), StartError>> + Send;
 
-    /// Starts a conversation.
-    fn converse(
-        &mut self,
-        plan: &Plan,
-    ) -> impl Future<Output = Result<mistle_protocol::agent::Conversation, CallError>> + Send;
+    /// Starts a conversation in a folder.
+    fn converse(&mut self, plan: &Plan, cwd: &str) -> impl Future<Output = Result<Conversation, CallError>> + Send;
 
     /// Continues a conversation.
     fn resume(
@@ -129,6 +129,25 @@ pub(crate) trait Runtime: Sized + Send {
         message: &Deliver,
     ) -> impl Future<Output = Result<Sent, CallError>> + Send;
 
+    /// Begins a turn in which nobody says anything: the model goes on from what is there. It is told
+    /// `note`, which is no message of a person.
+    fn go_on(
+        &mut self,
+        conversation: &ConversationId,
+        note: &str,
+    ) -> impl Future<Output = Result<TurnId, CallError>> + Send;
+
+    /// Calls a conversation by a title in the runtime's own interface.
+    fn name(
+        &mut self,
+        conversation: &ConversationId,
+        title: &str,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Conversations in which a turn began and which this process does not follow yet: a person
+    /// started or opened them in the runtime's own interface.
+    fn take_newcomers(&mut self) -> Vec<ConversationId>;
+
     /// Interrupts a turn; one that is over is fine.
     fn interrupt(
         &mut self,
@@ -143,6 +162,18 @@ pub(crate) trait Runtime: Sized + Send {
         decision: Decision,
         message: Option<&str>,
     ) -> impl Future<Output = Result<bool, CallError>> + Send;
+
+    /// Its own commands, with the skills that it finds from a folder.
+    fn commands(&mut self, cwd: &str) -> impl Future<Output = Result<Vec<RuntimeCommand>, CallError>> + Send;
+
+    /// Runs one of them in a conversation that this process has. Answers the turn that it is in, if
+    /// the runtime says so.
+    fn command(
+        &mut self,
+        conversation: &ConversationId,
+        running: Option<&TurnId>,
+        command: &RunAgentCommand,
+    ) -> impl Future<Output = Result<Option<TurnId>, CallError>> + Send;
 
     /// The program that shows a conversation, which this process has, in a terminal.
     fn interface(&self, plan: &Plan, conversation: &ConversationId) -> Interface;

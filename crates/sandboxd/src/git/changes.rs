@@ -258,15 +258,22 @@ pub(crate) fn list(
 ) -> impl Stream<Item = Result<Piece, GitError>> + Send {
     async_stream::try_stream! {
         let mut totals = ChangesTotals::default();
-        let view = viewing.await?;
         let Some(base) = compared.treeish(&repository) else {
+            viewing.await?;
             yield Piece::End(totals);
             return;
         };
+        let asked = Asked { ignore_whitespace, context: 0 };
+        let start = |view: &View| Running::start(diff(&repository, &view.index, &base, asked), None);
+        // Beside the look for files that git does not know, which takes about as long.
+        let early = repository.likely_view().map(|view| (view.round, start(&view)));
+        let view = viewing.await?;
         let unchanged = compared.turn.as_ref().map_or_else(BTreeSet::new, |turn| turn.unchanged(&repository));
         let known = Known::of(&view);
-        let asked = Asked { ignore_whitespace, context: 0 };
-        let mut running = Running::start(diff(&repository, &view.index, &base, asked), None)?;
+        let mut running = match early {
+            Some((round, running)) if round == view.round => running?,
+            _ => start(&view)?,
+        };
         let mut reader = Reader::default();
         let mut pairing = Pairing::default();
         let mut ended = false;

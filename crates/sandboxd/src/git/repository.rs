@@ -26,8 +26,8 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -129,6 +129,8 @@ pub(crate) struct Repository {
     surrounding: Surrounding,
     /// One preparation at a time; what the last one found.
     prepared: Mutex<Prepared>,
+    /// The last view, and the index that it was made from.
+    last: std::sync::Mutex<Option<(Stamp, View)>>,
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +141,10 @@ struct Prepared {
     untracked: Untracked,
     unmerged: Arc<HashSet<Vec<u8>>>,
     at: Option<Instant>,
+    /// Whether `index.b` is made from `index.a` as it is.
+    filled: bool,
+    /// Counts the indexes that were written.
+    round: u64,
 }
 
 /// What git does not know and does not ignore.
@@ -162,6 +168,8 @@ pub(crate) struct View {
     pub(crate) untracked: Untracked,
     /// Paths with a conflict.
     pub(crate) unmerged: Arc<HashSet<Vec<u8>>>,
+    /// Views of the same round have the same index.
+    pub(crate) round: u64,
 }
 
 /// What the diff of one file needs. Its index goes with it.
@@ -209,6 +217,7 @@ impl Repository {
             location,
             surrounding,
             prepared: Mutex::default(),
+            last: std::sync::Mutex::default(),
         }
     }
 
@@ -262,9 +271,18 @@ impl Repository {
                 index: self.index_b(&prepared.untracked),
                 untracked: prepared.untracked.clone(),
                 unmerged: prepared.unmerged.clone(),
+                round: prepared.round,
             });
         }
         self.prepare(&mut prepared).await
+    }
+
+    /// The last view, when the index is still the one that it was made from. Most often the next
+    /// one is the same, and what was begun with this one need not be begun again.
+    pub(crate) fn likely_view(&self) -> Option<View> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stamp, view) = last.as_ref()?;
+        (*stamp == Stamp::of(&self.location.git_dir.join("index"))).then(|| view.clone())
     }
 
     /// An index of a few paths alone, for the diff of one file: fast in a tree of any size, and as
@@ -314,19 +332,28 @@ impl Repository {
 
     async fn prepare(&self, prepared: &mut Prepared) -> Result<View, GitError> {
         self.shape(prepared).await?;
-        let copied = self.copy_index(prepared).await?;
+        self.copy_index(prepared).await?;
         let untracked = self.list_untracked().await?;
         let index = self.index_b(&untracked);
-        if (copied || untracked.files != prepared.untracked.files) && !untracked.files.is_empty() {
-            self.fill(&untracked, &index).await?;
+        if !prepared.filled || untracked.files != prepared.untracked.files {
+            prepared.filled = false;
+            prepared.round += 1;
+            if !untracked.files.is_empty() {
+                self.fill(&untracked, &index).await?;
+            }
         }
+        prepared.filled = true;
         prepared.untracked = untracked.clone();
         prepared.at = Some(Instant::now());
-        Ok(View {
+        let view = View {
             index,
             untracked,
             unmerged: prepared.unmerged.clone(),
-        })
+            round: prepared.round,
+        };
+        let last = prepared.index.clone().map(|stamp| (stamp, view.clone()));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        Ok(view)
     }
 
     fn index_b(&self, untracked: &Untracked) -> PathBuf {
@@ -363,13 +390,14 @@ impl Repository {
     }
 
     /// Copies the index when it is another one, and looks at every file that it claims to know.
-    async fn copy_index(&self, prepared: &mut Prepared) -> Result<bool, GitError> {
+    async fn copy_index(&self, prepared: &mut Prepared) -> Result<(), GitError> {
         let source = self.location.git_dir.join("index");
         let stamp = Stamp::of(&source);
         if prepared.index.as_ref() == Some(&stamp) {
-            return Ok(false);
+            return Ok(());
         }
         prepared.index = None;
+        prepared.filled = false;
         self.link_shared_indexes()?;
         let target = self.index_a();
         match fs::copy(&source, &target) {
@@ -386,7 +414,7 @@ impl Repository {
         }
         prepared.unmerged = Arc::new(self.list_unmerged().await?);
         prepared.index = Some(stamp);
-        Ok(true)
+        Ok(())
     }
 
     async fn list_unmerged(&self) -> Result<HashSet<Vec<u8>>, GitError> {

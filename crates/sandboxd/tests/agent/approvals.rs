@@ -78,7 +78,7 @@ async fn what_is_said_with_a_no_reaches_the_agent() {
     let (world, events, _) = asked_once_then(Decision::Decline, Some("write it into other.txt")).await;
     assert_eq!(world.file("done.txt"), None);
     assert_eq!(world.requests.times_said("write it into other.txt"), 1);
-    assert!(events.items().iter().any(|item| matches!(&item.body, ItemBody::UserMessage { text, message_id: None } if text == "write it into other.txt")));
+    assert!(events.items().iter().any(|item| matches!(&item.body, ItemBody::UserMessage { text, message_id: None, .. } if text == "write it into other.txt")));
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use mistle_protocol::agent::{AgentEvent, SetupStep, TurnOutcome};
 use mistle_protocol::plan::ApprovalPolicy;
+use mistle_testkit::{on_a_small_disk, small_disk};
 
-use crate::world::{World, elsewhere_on_a_small_disk};
+use crate::world::World;
 
 async fn failure(text: &str) -> (String, String, usize) {
     let (world, mut events) = World::ready(ApprovalPolicy::Autonomous).await;
@@ -59,8 +60,8 @@ async fn a_model_that_is_not_there() {
 
 #[tokio::test]
 async fn a_full_disk_stops_nothing_and_loses_no_conversation() {
-    if elsewhere_on_a_small_disk("failures::a_full_disk_stops_nothing_and_loses_no_conversation") {
-        return;
+    if small_disk().is_none() {
+        return on_a_small_disk("failures::a_full_disk_stops_nothing_and_loses_no_conversation", "24m").unwrap();
     }
     let (mut world, mut events) = World::ready(ApprovalPolicy::Autonomous).await;
     let (conversation, _) = world.say(None, "remember the word heron").await;

@@ -9,6 +9,8 @@
 )]
 
 mod approvals;
+mod commands;
+mod conversations;
 mod failures;
 mod recovery;
 mod repositories;

@@ -1,11 +1,11 @@
 //! Processes die; the conversation goes on and the record stays honest.
 
 use http::StatusCode;
-use mistle_protocol::agent::{AgentEvent, Decision, ItemBody, ItemStatus, TurnOutcome};
+use mistle_protocol::agent::{AgentEvent, Approval, Decision, Item, ItemBody, ItemStatus, TurnOutcome};
 use mistle_protocol::control::Delivered;
 use mistle_protocol::plan::ApprovalPolicy;
 
-use crate::world::{World, message};
+use crate::world::{Events, World, message};
 
 #[tokio::test]
 async fn a_runtime_that_dies_in_a_turn_comes_back_with_its_memory() {
@@ -36,21 +36,75 @@ async fn a_runtime_that_dies_in_a_turn_comes_back_with_its_memory() {
     assert_eq!(events.said().last(), Some(&"You asked me to remember: the word heron"));
 }
 
+/// After the process is back: the turn that it cut is closed, and the same question stands in another
+/// one, with a word about why.
+async fn asked_again(events: &mut Events, earlier: &Approval) -> Approval {
+    assert_eq!(events.resolved(&earlier.id).await, None);
+    assert_eq!(events.turn_end().await, TurnOutcome::Interrupted);
+    let again = events.approval().await;
+    assert_ne!((&again.id, &again.turn_id), (&earlier.id, &earlier.turn_id));
+    assert_eq!(
+        (&again.subject, &again.conversation_id),
+        (&earlier.subject, &earlier.conversation_id)
+    );
+    let told = |event: &AgentEvent| matches!(event, AgentEvent::Notice { code, conversation_id, .. } if code == "question_asked_again" && conversation_id.as_ref() == Some(&earlier.conversation_id));
+    assert_eq!(events.count(told), 1, "{:#?}", events.seen);
+    again
+}
+
 #[tokio::test]
-async fn a_pending_question_ends_with_its_process() {
+async fn a_pending_question_is_asked_again_when_its_process_died() {
+    for decision in [Decision::Accept, Decision::Decline] {
+        let (world, mut events) = World::ready(ApprovalPolicy::AskEveryTime).await;
+        let (conversation, _) = world.say(None, "run: echo done >> done.txt").await;
+        let approval = events.approval().await;
+        world.kill_runtime();
+        let again = asked_again(&mut events, &approval).await;
+        // The question that ended can't be answered, and nothing ran unasked.
+        assert_eq!(
+            world.answer(&approval, Decision::Accept, None).await,
+            StatusCode::CONFLICT
+        );
+        assert_eq!(world.file("done.txt"), None);
+        assert_eq!(world.answer(&again, decision, None).await, StatusCode::NO_CONTENT);
+        assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+        let ran = (decision == Decision::Accept).then_some("done\n");
+        assert_eq!(world.file("done.txt").as_deref(), ran);
+        // The person said it once.
+        let said = |item: &&Item| matches!(&item.body, ItemBody::UserMessage { .. });
+        assert_eq!(events.items().into_iter().filter(said).count(), 1);
+        world.say(Some(&conversation), "say: going on").await;
+        assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_waited_is_asked_about_again_and_made_once() {
     let (world, mut events) = World::ready(ApprovalPolicy::AskEveryTime).await;
-    let (conversation, _) = world.say(None, "run: echo one").await;
+    world.say(None, "create notes.txt: a heron").await;
     let approval = events.approval().await;
     world.kill_runtime();
-    assert_eq!(events.resolved(&approval.id).await, None);
-    assert_eq!(events.turn_end().await, TurnOutcome::Interrupted);
-    events.ready().await;
-    assert_eq!(
-        world.answer(&approval, Decision::Accept, None).await,
-        StatusCode::CONFLICT
-    );
-    world.say(Some(&conversation), "say: going on").await;
+    let again = asked_again(&mut events, &approval).await;
+    assert_eq!(world.file("notes.txt"), None);
+    world.answer(&again, Decision::Accept, None).await;
     assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+    assert_eq!(world.file("notes.txt").as_deref(), Some("a heron\n"));
+}
+
+#[tokio::test]
+async fn what_was_done_before_the_question_is_not_done_again() {
+    let (world, mut events) = World::ready(ApprovalPolicy::AskEveryTime).await;
+    world.say(None, "run 2 times: echo done >> done.txt").await;
+    let first = events.approval().await;
+    world.answer(&first, Decision::Accept, None).await;
+    let second = events.approval().await;
+    assert_eq!(world.file("done.txt").as_deref(), Some("done\n"));
+    world.kill_runtime();
+    let again = asked_again(&mut events, &second).await;
+    assert_eq!(world.file("done.txt").as_deref(), Some("done\n"));
+    world.answer(&again, Decision::Accept, None).await;
+    assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+    assert_eq!(world.file("done.txt").as_deref(), Some("done\ndone\n"));
 }
 
 #[tokio::test]
@@ -115,20 +169,21 @@ async fn what_happened_while_the_daemon_was_dead_is_recorded() {
 }
 
 #[tokio::test]
-async fn daemon_and_runtime_die_and_the_record_is_closed() {
+async fn a_question_is_asked_again_when_daemon_and_runtime_died() {
     let (mut world, mut events) = World::ready(ApprovalPolicy::AskEveryTime).await;
-    let (conversation, _) = world.say(None, "run: echo one").await;
+    world.say(None, "run: echo done >> done.txt").await;
     let approval = events.approval().await;
     let seen = events.last_seq();
+    // A reader would keep the daemon that is to die.
+    drop(events);
     world.crash();
     world.kill_runtime();
     world.open().await;
     let mut events = world.events(seen);
-    assert_eq!(events.resolved(&approval.id).await, None);
-    assert_eq!(events.turn_end().await, TurnOutcome::Interrupted);
-    events.ready().await;
-    world.say(Some(&conversation), "say: going on").await;
+    let again = asked_again(&mut events, &approval).await;
+    world.answer(&again, Decision::Accept, None).await;
     assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+    assert_eq!(world.file("done.txt").as_deref(), Some("done\n"));
 }
 
 #[tokio::test]

@@ -19,39 +19,12 @@ use mistle_protocol::control::{Answer, Deliver, Delivered};
 use mistle_protocol::id::{MessageId, SessionId};
 use mistle_protocol::plan::{ApprovalPolicy, Plan, ProviderPlan, RepositoryPlan, RuntimePlan};
 use mistle_sandboxd::agent::{self, Agent};
+use mistle_testkit::small_disk;
 use serde::Serialize;
 use tower::ServiceExt as _;
 
 /// Longer than anything here takes, retries of a failing model included.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// The folder where a small disk is mounted, in the process that has one.
-const SMALL_DISK: &str = "MISTLE_TEST_SMALL_DISK";
-
-/// Runs a test in a mount namespace of its own, where it works on a disk of 24 MiB. False in that
-/// process, which goes on with the test.
-pub(crate) fn elsewhere_on_a_small_disk(name: &str) -> bool {
-    if std::env::var_os(SMALL_DISK).is_some() {
-        return false;
-    }
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let mount = "mount -t tmpfs -o size=24m small \"$0\" && exec \"$@\"";
-    let output = std::process::Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount])
-        .arg(folder.path())
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(SMALL_DISK, folder.path())
-        .output()
-        .expect("unshare of util-linux");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}\n{}\nThis test needs unprivileged user namespaces, as the sandbox does.",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    true
-}
 
 /// Codex' program.
 pub(crate) fn codex() -> String {
@@ -123,7 +96,7 @@ impl World {
     /// An agent that is not open yet.
     pub(crate) async fn new(policy: ApprovalPolicy) -> Self {
         // Codex refuses to work in the usual folder for temporary files.
-        let parent = std::env::var(SMALL_DISK).unwrap_or_else(|_| env!("CARGO_TARGET_TMPDIR").to_owned());
+        let parent = small_disk().unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
         let dir = tempfile::Builder::new()
             .prefix("mistle-agent-")
             .tempdir_in(parent)
@@ -133,6 +106,7 @@ impl World {
         let plan = Plan {
             session_id: SessionId::new(),
             repositories: Vec::new(),
+            workspaces: Vec::new(),
             cwd: dir.path().join("workspace/project").to_str().unwrap().to_owned(),
             environment: BTreeMap::new(),
             runtime: RuntimePlan {
@@ -148,6 +122,7 @@ impl World {
                 effort: None,
             },
             conversation_id: None,
+            titles: BTreeMap::new(),
         };
         Self {
             dir,
@@ -333,6 +308,7 @@ pub(crate) fn message(conversation: Option<&str>, text: &str) -> Deliver {
         message_id: MessageId::new(),
         conversation_id: conversation.map(str::to_owned),
         text: text.to_owned(),
+        attachments: Vec::new(),
         cwd: None,
         steer: false,
         model: None,

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use http::Method;
+use http_body_util::BodyExt as _;
 use mistle_protocol::control::{CONTROL_SOCKET, Health, TerminalInfo};
 use tokio::net::UnixListener;
 
@@ -11,6 +13,17 @@ async fn a_daemon_says_that_it_lives() {
     let health: Health = daemon.connect().await.get("/health").await;
     assert_eq!(health.version, env!("CARGO_PKG_VERSION"));
     assert!(health.resident_bytes > 100_000, "{}", health.resident_bytes);
+}
+
+#[tokio::test]
+async fn the_events_end_with_the_record_and_are_not_cut_off() {
+    let mut daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let (_, events) = control.stream(Method::GET, "/agent/events").await;
+    control.request(Method::POST, "/shutdown", "").await;
+    // A connection that is cut under the stream is an error here.
+    soon(events.into_body().collect()).await.unwrap();
+    assert_eq!(soon(daemon.process.wait()).await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The daemon as a process, seen from where the server is.
 
 #[cfg(test)]
+mod attachments;
+#[cfg(test)]
 mod confinement;
 #[cfg(test)]
 mod exec;

@@ -2,11 +2,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use mistle_protocol::control::{Exit, Health, OpenTerminal, TerminalInfo, TerminalKind};
+use http_body_util::BodyExt as _;
+use mistle_protocol::control::{Exit, Health, OpenTerminal, RenameTerminal, TerminalInfo, TerminalKind};
 use mistle_protocol::frame::Kind;
 use mistle_protocol::id::TerminalId;
 
-use crate::support::{Control, Daemon, eventually, is_alive, terminal};
+use crate::support::{Control, Daemon, eventually, is_alive, soon, terminal};
 
 /// A shell that says nothing by itself.
 const QUIET: &[&str] = &["/bin/sh", "-c", "stty -echo; echo ready; exec cat"];
@@ -21,6 +22,7 @@ async fn a_shell_is_typed_into_and_ends_with_its_code() {
         TerminalInfo {
             id: info.id,
             title: "sh".into(),
+            name: None,
             cols: 80,
             rows: 24,
             offset: 0,
@@ -484,4 +486,50 @@ async fn shutting_down_ends_every_terminal() {
         Some(0)
     );
     eventually("the end of the terminal", || !is_alive(pid)).await;
+}
+
+#[tokio::test]
+async fn the_list_is_told_when_it_says_something_else() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let (input, watched) = control.stream(Method::GET, "/terminals/watch").await;
+    drop(input);
+    let mut lines = watched.into_body();
+    let mut told = async move || {
+        loop {
+            let frame = soon(lines.frame()).await.unwrap().unwrap();
+            if let Ok(data) = frame.into_data() {
+                return serde_json::from_slice::<Vec<TerminalInfo>>(&data).unwrap();
+            }
+        }
+    };
+    assert_eq!(told().await, []);
+
+    let id = control.open(&["/bin/sh"]).await.id;
+    assert_eq!(told().await.len(), 1);
+    let rename = |name: String| serde_json::to_vec(&RenameTerminal { name }).unwrap();
+    let path = format!("/terminals/{id}");
+    let (status, _) = control
+        .request(Method::PATCH, &path, rename("tests\u{202e}\n".to_owned()))
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(told().await[0].name.as_deref(), Some("tests"));
+    let refused = control.problem(Method::PATCH, &path, rename("x".repeat(41))).await;
+    assert_eq!((refused.status, refused.kind.as_str()), (422, "invalid-name"));
+
+    let shell = control.attach(id, 0).await;
+    shell.type_in("printf '\\033]2;busy\\007'; exit 3\n").await;
+    loop {
+        let list = told().await;
+        if list[0].exit_code == Some(3) {
+            assert_eq!(
+                (list[0].title.as_str(), list[0].name.as_deref()),
+                ("busy", Some("tests"))
+            );
+            break;
+        }
+    }
+    let (status, _) = control.request(Method::DELETE, &path, Vec::new()).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(told().await, []);
 }

@@ -96,6 +96,21 @@ async fn a_file_that_appears_after_the_list_is_shown() {
 }
 
 #[tokio::test]
+async fn an_index_that_a_diff_saw_first_is_listed() {
+    let world = World::new().await;
+    world.write("loose.txt", "hello\n");
+    let before = world.list(Scope::Uncommitted).await.lines();
+    world.write("added.txt", "hello\n");
+    world.git(&["add", "added.txt"]);
+    world.git(&["commit", "-q", "-m", "another index"]);
+    world.diff("path=a.txt&scope=uncommitted").await;
+    assert_eq!(world.list(Scope::Uncommitted).await.lines(), before);
+    // Begun with the last view, and with that of the tree as it is.
+    world.write("loose2.txt", "hello\n");
+    assert_eq!(world.list(Scope::Uncommitted).await.lines().len(), before.len() + 1);
+}
+
+#[tokio::test]
 async fn every_kind_of_change() {
     let world = World::new().await;
     let long = (0..50).fold(String::new(), |text, n| text + &n.to_string() + "\n");

@@ -204,7 +204,9 @@ fn untrusted(plan: &Plan, workspaces: &Path) -> Vec<String> {
     let repositories = plan
         .repositories
         .iter()
-        .map(|repository| workspaces.join(&repository.name));
+        .map(|repository| &repository.name)
+        .chain(&plan.workspaces)
+        .map(|name| workspaces.join(name));
     let mut folders: Vec<String> = PathBuf::from(&plan.cwd)
         .ancestors()
         .map(Path::to_path_buf)
@@ -252,6 +254,7 @@ mod tests {
         let plan: Plan = serde_json::from_value(serde_json::json!({
             "session_id": mistle_protocol::id::SessionId::new(),
             "repositories": [{ "name": "b", "source": "/b", "origin": null, "branch": null }],
+            "workspaces": ["notes"],
             "cwd": "/workspace/a/src",
             "environment": {},
             "runtime": {
@@ -263,7 +266,14 @@ mod tests {
         .unwrap();
         assert_eq!(
             untrusted(&plan, Path::new("/workspace")),
-            ["/", "/workspace", "/workspace/a", "/workspace/a/src", "/workspace/b"]
+            [
+                "/",
+                "/workspace",
+                "/workspace/a",
+                "/workspace/a/src",
+                "/workspace/b",
+                "/workspace/notes"
+            ]
         );
     }
 }

@@ -9,9 +9,11 @@
 //! | [`connection`] | calls and notifications |
 //! | [`wire`] | the messages, as far as they are read |
 //! | [`translate`] | notifications → events, pure |
+//! | [`input`] | what it is given of a message |
 //! | [`failure`] | error codes → texts for a person |
 //! | [`shell`] | commands as a person would type them |
 //! | [`tui`] | Codex' own interface on the same thread |
+//! | [`commands`] | skills, and what the app-server does when asked |
 //! | [`config`] | configuration, rules, instructions; what the approval policies truly do |
 //!
 //! A message carries its [`MessageId`](mistle_protocol::id::MessageId) as `clientUserMessageId`.
@@ -21,9 +23,11 @@
 //! A steered message shows up as an item only when the model takes it, at its next request; when
 //! the turn ends before, Codex forgets it. Whoever steers has to look for the item.
 
+mod commands;
 mod config;
 mod connection;
 mod failure;
+mod input;
 mod process;
 mod shell;
 mod translate;
@@ -37,6 +41,7 @@ use jiff::Timestamp;
 use mistle_protocol::agent::{
     AgentEvent, Approval, Conversation, ConversationId, Decision, ModelOption, NoticeLevel, TurnId,
 };
+use mistle_protocol::commands::{RunAgentCommand, RuntimeCommand};
 use mistle_protocol::control::Deliver;
 use mistle_protocol::plan::Plan;
 use serde_json::{Value, json};
@@ -123,9 +128,9 @@ impl Runtime for Codex {
         }
     }
 
-    async fn converse(&mut self, plan: &Plan) -> Result<Conversation, CallError> {
+    async fn converse(&mut self, plan: &Plan, cwd: &str) -> Result<Conversation, CallError> {
         let params = json!({
-            "cwd": plan.cwd,
+            "cwd": cwd,
             "approvalPolicy": config::approval_policy(plan.runtime.approval_policy),
             "sandbox": config::SANDBOX_MODE,
         });
@@ -146,7 +151,7 @@ impl Runtime for Codex {
             "approvalPolicy": config::approval_policy(plan.runtime.approval_policy),
             "sandbox": config::SANDBOX_MODE,
         });
-        let _: wire::ThreadAnswer = self.connection.call("thread/resume", params).await?;
+        let answer: wire::ThreadAnswer = self.connection.call("thread/resume", params).await?;
         self.translator.adopt(conversation);
         let turns = self.turns_since(conversation, lacking).await?;
         let running = turns
@@ -157,7 +162,11 @@ impl Runtime for Codex {
             Lacking::Nothing => Vec::new(),
             Lacking::All | Lacking::From(_) => self.translator.history(conversation, turns, Timestamp::now()),
         };
-        Ok(Resumed { missed, running })
+        Ok(Resumed {
+            conversation: translate::conversation(answer.thread, Timestamp::now()),
+            missed,
+            running,
+        })
     }
 
     async fn relocate(&mut self, cwd: &str) {
@@ -188,7 +197,7 @@ impl Runtime for Codex {
         }
         let params = json!({
             "threadId": conversation,
-            "input": input(&message.text),
+            "input": input::message(message),
             "clientUserMessageId": message.message_id,
             "cwd": message.cwd,
             "model": message.model,
@@ -198,7 +207,27 @@ impl Runtime for Codex {
         Ok(Sent::Turn(answer.turn.id))
     }
 
+    async fn go_on(&mut self, conversation: &ConversationId, note: &str) -> Result<TurnId, CallError> {
+        let params = json!({
+            "threadId": conversation,
+            "input": [],
+            "additionalContext": { "mistle": { "value": note, "kind": "application" } },
+        });
+        let answer: wire::TurnAnswer = self.connection.call("turn/start", params).await?;
+        Ok(answer.turn.id)
+    }
+
+    async fn name(&mut self, conversation: &ConversationId, title: &str) -> Result<(), CallError> {
+        let params = json!({ "threadId": conversation, "name": title });
+        self.connection.call::<Value>("thread/name/set", params).await.map(drop)
+    }
+
+    fn take_newcomers(&mut self) -> Vec<ConversationId> {
+        self.translator.take_newcomers()
+    }
+
     async fn interrupt(&mut self, conversation: &ConversationId, turn: &TurnId) -> Result<(), CallError> {
+        let turn = self.translator.working_turn(turn).clone();
         match self
             .connection
             .call::<Value>("turn/interrupt", json!({ "threadId": conversation, "turnId": turn }))
@@ -221,7 +250,7 @@ impl Runtime for Codex {
         };
         if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
             // Before the decision, so that the model reads both at once.
-            let params = json!({ "threadId": approval.conversation_id, "expectedTurnId": approval.turn_id, "input": input(text) });
+            let params = json!({ "threadId": approval.conversation_id, "expectedTurnId": approval.turn_id, "input": input::text(text) });
             match self.connection.call::<Value>("turn/steer", params).await {
                 Err(CallError::Refused(why)) => {
                     tracing::warn!(why, "what was said with a decision could not be passed on");
@@ -234,6 +263,19 @@ impl Runtime for Codex {
             .respond(&request, json!({ "decision": translate::decision_name(decision) }))
             .await?;
         Ok(true)
+    }
+
+    async fn commands(&mut self, cwd: &str) -> Result<Vec<RuntimeCommand>, CallError> {
+        commands::list(&mut self.connection, cwd).await
+    }
+
+    async fn command(
+        &mut self,
+        conversation: &ConversationId,
+        running: Option<&TurnId>,
+        command: &RunAgentCommand,
+    ) -> Result<Option<TurnId>, CallError> {
+        commands::run(&mut self.connection, conversation, running, command).await
     }
 
     fn interface(&self, plan: &Plan, conversation: &ConversationId) -> Interface {
@@ -253,6 +295,9 @@ impl Runtime for Codex {
             }
             let incoming = self.connection.next().await?;
             self.translate(incoming);
+            if self.events.is_empty() && self.translator.has_newcomers() {
+                return Some(Vec::new());
+            }
         }
     }
 
@@ -302,7 +347,7 @@ impl Codex {
         let params = json!({
             "threadId": conversation,
             "expectedTurnId": turn,
-            "input": input(&message.text),
+            "input": input::message(message),
             "clientUserMessageId": message.message_id,
         });
         let answer: wire::SteerAnswer = self.connection.call("turn/steer", params).await?;
@@ -333,10 +378,6 @@ impl Codex {
         turns.reverse();
         Ok(turns)
     }
-}
-
-fn input(text: &str) -> Value {
-    json!([{ "type": "text", "text": text, "text_elements": [] }])
 }
 
 async fn greet(stream: tokio::net::UnixStream) -> Result<(Connection, Ready, tui::Upgrades), CallError> {
@@ -409,6 +450,7 @@ fn ignored_configuration(incoming: &Incoming) -> Option<AgentEvent> {
     (method == "configWarning" && summary.starts_with("Project-local config")).then(|| AgentEvent::Notice {
         level: NoticeLevel::Info,
         code: "repository_configuration_ignored".to_owned(),
+        conversation_id: None,
         message: "The repository brings a configuration for Codex (.codex). It is not used, because it could start programs and approve commands.".to_owned(),
     })
 }

@@ -26,6 +26,20 @@ const MAX_CHANGES: usize = 1000;
 /// Answered requests that are remembered until the app-server confirms them.
 const MAX_ANSWERED: usize = 1024;
 
+/// Threads of others that are remembered.
+const MAX_OTHERS: usize = 1024;
+/// The longest name of a thread, in bytes.
+const MAX_NAME: usize = 1024;
+
+/// A thread that was not started here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Other {
+    /// A person started it in Codex' own interface.
+    Persons,
+    /// Codex started it for itself.
+    Internal,
+}
+
 /// What has to be remembered between messages.
 #[derive(Debug, Default)]
 pub(super) struct Translator {
@@ -35,10 +49,16 @@ pub(super) struct Translator {
     children: HashMap<String, String>,
     /// The running turn of each thread.
     turns: HashMap<String, TurnId>,
+    /// The turn that works inside of a running one, as in a review.
+    inner: HashMap<TurnId, TurnId>,
     /// How much output of running commands was passed on, in bytes.
-    said: HashMap<ItemId, usize>,
+    said: HashMap<(String, ItemId), usize>,
     /// What file changes are about, for their approvals.
-    changes: HashMap<ItemId, Vec<FileChange>>,
+    changes: HashMap<(String, ItemId), Vec<FileChange>>,
+    /// Threads that others started or work with, with what the runtime said of them.
+    others: HashMap<String, Other>,
+    /// Of these, the ones in which something began.
+    newcomers: Vec<String>,
     /// How often each running turn said its plan.
     plans: HashMap<TurnId, u32>,
     /// Why the last request of each running turn is tried again.
@@ -59,14 +79,16 @@ impl Translator {
         self.threads.contains(thread)
     }
 
+    /// The turn that an interrupt has to name.
+    pub(super) fn working_turn<'a>(&'a self, turn: &'a TurnId) -> &'a TurnId {
+        self.inner.get(turn).unwrap_or(turn)
+    }
+
     /// What a notification says.
     pub(super) fn notification(&mut self, method: &str, params: wire::Params, at: Timestamp) -> Vec<AgentEvent> {
         if method == "thread/started" {
-            if let Some(thread) = params.thread
-                && let Some(parent) = thread.parent_thread_id
-            {
-                let root = self.children.get(&parent).cloned().unwrap_or(parent);
-                self.children.insert(thread.id, root);
+            if let Some(thread) = params.thread {
+                self.thread_started(thread);
             }
             return Vec::new();
         }
@@ -77,6 +99,9 @@ impl Translator {
             return self.resolved(params.request_id.as_ref()).into_iter().collect();
         }
         if !self.threads.contains(&thread) {
+            if method == "thread/status/changed" && params.status.is_some_and(|status| status.kind == "active") {
+                self.other_works(thread);
+            }
             return Vec::new();
         }
         match method {
@@ -102,9 +127,53 @@ impl Translator {
                 })
                 .into_iter()
                 .collect(),
+            "thread/name/updated" => params
+                .thread_name
+                .filter(|name| !name.trim().is_empty())
+                .map(|name| AgentEvent::ConversationRenamed {
+                    conversation_id: thread,
+                    title: clip(name, MAX_NAME),
+                })
+                .into_iter()
+                .collect(),
             "error" => self.error(params).into_iter().collect(),
             _ => unbound(method, &params),
         }
+    }
+
+    fn thread_started(&mut self, thread: wire::Thread) {
+        if let Some(parent) = thread.parent_thread_id {
+            let root = self.children.get(&parent).cloned().unwrap_or(parent);
+            self.children.insert(thread.id, root);
+            return;
+        }
+        if self.others.len() >= MAX_OTHERS {
+            self.others.clear();
+        }
+        // Codex uses threads that are not kept for itself, such as for a title.
+        let other = if thread.ephemeral {
+            Other::Internal
+        } else {
+            Other::Persons
+        };
+        self.others.insert(thread.id, other);
+    }
+
+    /// A turn runs in a thread that was not started here: in Codex' own interface, by a person.
+    fn other_works(&mut self, thread: String) {
+        let is_persons = self.others.get(&thread) != Some(&Other::Internal) && !self.children.contains_key(&thread);
+        if is_persons && !self.newcomers.contains(&thread) {
+            self.newcomers.push(thread);
+        }
+    }
+
+    pub(super) fn has_newcomers(&self) -> bool {
+        !self.newcomers.is_empty()
+    }
+
+    /// Threads of a person that have to be followed from here on.
+    pub(super) fn take_newcomers(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.newcomers)
     }
 
     /// What a request asks a person; none when this is no question for a person.
@@ -138,7 +207,11 @@ impl Translator {
             }
         } else {
             ApprovalSubject::FileChange {
-                changes: self.changes.get(&item_id).cloned().unwrap_or_default(),
+                changes: self
+                    .changes
+                    .get(&(thread.clone(), item_id.clone()))
+                    .cloned()
+                    .unwrap_or_default(),
             }
         };
         self.requests.insert(approval_id.clone(), id.clone());
@@ -230,7 +303,12 @@ impl Translator {
     }
 
     fn turn_started(&mut self, thread: String, params: wire::Params) -> Option<AgentEvent> {
-        let turn_id = params.turn?.id;
+        let turn = params.turn?;
+        // Items and the end carry the outer turn's id.
+        let turn_id = turn.root_turn_id.unwrap_or_else(|| turn.id.clone());
+        if turn_id != turn.id {
+            self.inner.insert(turn_id.clone(), turn.id);
+        }
         self.turns.insert(thread.clone(), turn_id.clone());
         Some(AgentEvent::TurnStarted {
             conversation_id: thread,
@@ -241,9 +319,10 @@ impl Translator {
     fn turn_completed(&mut self, thread: String, params: wire::Params) -> Option<AgentEvent> {
         let turn = params.turn?;
         self.turns.remove(&thread);
+        self.inner.remove(&turn.id);
         self.plans.remove(&turn.id);
-        self.said.clear();
-        self.changes.clear();
+        self.said.retain(|(of, _), _| *of != thread);
+        self.changes.retain(|(of, _), _| *of != thread);
         let retried = self.retries.remove(&turn.id);
         let outcome = match turn.status.as_str() {
             "completed" => TurnOutcome::Completed,
@@ -291,12 +370,13 @@ impl Translator {
                 });
             }
             ItemBody::FileChange { changes } if !completed => {
-                self.changes.insert(event_item.id.clone(), changes.clone());
+                self.changes.insert((thread, event_item.id.clone()), changes.clone());
             }
             _ => {}
         }
         if completed {
-            self.said.remove(&event_item.id);
+            self.said
+                .remove(&(event_item.conversation_id.clone(), event_item.id.clone()));
             events.push(AgentEvent::ItemCompleted { item: event_item });
         } else {
             events.push(AgentEvent::ItemStarted { item: event_item });
@@ -306,7 +386,7 @@ impl Translator {
 
     /// Output of a command, until it is more than an item carries: the rest comes with its end.
     fn output(&mut self, thread: String, params: wire::Params) -> Option<AgentEvent> {
-        let said = self.said.entry(params.item_id.clone()?).or_default();
+        let said = self.said.entry((thread.clone(), params.item_id.clone()?)).or_default();
         let more = params.delta?;
         *said = said.saturating_add(more.len());
         if *said > MAX_ITEM_OUTPUT {
@@ -357,6 +437,7 @@ impl Translator {
         Some(AgentEvent::Notice {
             level: NoticeLevel::Warning,
             code: "retrying".to_owned(),
+            conversation_id: params.thread_id,
             message,
         })
     }
@@ -380,6 +461,7 @@ fn unbound(method: &str, params: &wire::Params) -> Vec<AgentEvent> {
     let notice = |message| AgentEvent::Notice {
         level,
         code: code.to_owned(),
+        conversation_id: params.thread_id.clone(),
         message: clip(message, MAX_DETAIL),
     };
     message.map(notice).into_iter().collect()
@@ -439,6 +521,7 @@ fn body(item: wire::Item) -> ItemBody {
         "userMessage" => ItemBody::UserMessage {
             text: clip(input_text(&item.content), MAX_TEXT),
             message_id: item.client_id.and_then(|id| id.parse().ok()),
+            attachments: Vec::new(),
         },
         "agentMessage" => ItemBody::AgentMessage {
             text: clip(item.text.unwrap_or_default(), MAX_TEXT),

@@ -43,6 +43,8 @@ pub(super) struct Thread {
     pub(super) cwd: String,
     pub(super) name: Option<String>,
     pub(super) parent_thread_id: Option<String>,
+    #[serde(default)]
+    pub(super) ephemeral: bool,
     /// Seconds.
     #[serde(default)]
     pub(super) created_at: i64,
@@ -70,6 +72,9 @@ pub(super) struct TurnsPage {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Turn {
     pub(super) id: String,
+    /// The turn that this one is a part of: a review's own for the one that it works in.
+    #[serde(default, rename = "rootTurnId")]
+    pub(super) root_turn_id: Option<String>,
     #[serde(default)]
     pub(super) status: String,
     pub(super) error: Option<TurnError>,
@@ -226,6 +231,14 @@ pub(super) struct Params {
     pub(super) available_decisions: Option<Vec<Value>>,
     pub(super) from_model: Option<String>,
     pub(super) to_model: Option<String>,
+    pub(super) thread_name: Option<String>,
+    pub(super) status: Option<ThreadStatus>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ThreadStatus {
+    #[serde(rename = "type", default)]
+    pub(super) kind: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -255,4 +268,43 @@ pub(super) struct Tokens {
     pub(super) cached_input: u64,
     #[serde(rename = "outputTokens")]
     pub(super) output: u64,
+}
+
+/// Answer of `skills/list`.
+#[derive(Debug, Deserialize)]
+pub(super) struct SkillsAnswer {
+    #[serde(default)]
+    pub(super) data: Vec<FolderSkills>,
+}
+
+/// The skills that are found from a folder.
+#[derive(Debug, Deserialize)]
+pub(super) struct FolderSkills {
+    #[serde(default)]
+    pub(super) skills: Vec<Skill>,
+}
+
+/// A skill.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Skill {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) short_description: Option<String>,
+    #[serde(default)]
+    pub(super) interface: Option<SkillInterface>,
+    #[serde(default)]
+    pub(super) scope: String,
+    #[serde(default)]
+    pub(super) enabled: bool,
+}
+
+/// What a skill says about itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SkillInterface {
+    #[serde(default)]
+    pub(super) short_description: Option<String>,
 }

@@ -1,6 +1,4 @@
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::Command;
-
+use mistle_testkit::{on_a_small_disk, small_disk};
 use proptest::prelude::*;
 
 use super::*;
@@ -15,6 +13,7 @@ fn notice(text: &str) -> AgentEvent {
     AgentEvent::Notice {
         level: NoticeLevel::Info,
         code: "test".to_owned(),
+        conversation_id: None,
         message: text.to_owned(),
     }
 }
@@ -92,7 +91,12 @@ async fn acknowledged_segments_go_and_the_ledger_stays() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(dir.path(), SMALL).unwrap();
     let conversation = super::super::ledger::tests::conversation("c");
-    journal.record(AgentEvent::ConversationStarted { conversation }).await;
+    journal
+        .record(AgentEvent::ConversationStarted {
+            conversation,
+            message_id: None,
+        })
+        .await;
     journal
         .record(AgentEvent::TurnStarted {
             conversation_id: "c".into(),
@@ -190,42 +194,18 @@ async fn recording_waits_while_the_server_is_away_too_long() {
     assert!(most < 2000 + 2 * 600, "{most} bytes");
 }
 
-/// Set in the process that runs on its own small disk.
-const ON_SMALL_DISK: &str = "MISTLE_TEST_SMALL_DISK";
-
-/// Runs a test again in a mount namespace of its own, where temporary files are on a
-/// disk of 256 KiB.
-fn on_a_small_disk(name: &str) {
-    let mount = "disk=$(mktemp -d) && mount -t tmpfs -o size=256k small \"$disk\" && TMPDIR=$disk exec \"$@\"";
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(ON_SMALL_DISK, "1")
-        .output()
-        .expect("unshare of util-linux");
-    assert!(
-        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
-        "{:?} {}\n{}\n{}\nThis test needs unprivileged user namespaces, as the sandbox does.",
-        output.status.code(),
-        output.status.signal().unwrap_or(0),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
 fn full(journal: &Journal) -> bool {
     journal.shared.lock().full
 }
 
 #[test]
 fn a_full_disk_loses_nothing() {
-    if std::env::var_os(ON_SMALL_DISK).is_none() {
-        return on_a_small_disk("agent::journal::tests::a_full_disk_loses_nothing");
-    }
+    let Some(disk) = small_disk() else {
+        return on_a_small_disk("agent::journal::tests::a_full_disk_loses_nothing", "256k").unwrap();
+    };
     runtime().block_on(async {
-        let dir = &std::env::temp_dir().join("journal");
-        let ballast = &std::env::temp_dir().join("ballast");
+        let dir = &disk.join("journal");
+        let ballast = &disk.join("ballast");
         let limits = Limits {
             segment_bytes: 64 << 10,
             memory_bytes: 1 << 20,

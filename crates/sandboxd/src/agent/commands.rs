@@ -1,0 +1,133 @@
+//! The runtime's own commands: listed and run by the driver's task, between messages.
+//!
+//! A command is not delivered like a message: nobody keeps it, and one that can't run is refused
+//! with the reason. What it does comes back as events like everything else.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use mistle_protocol::agent::{AgentEvent, ConversationId};
+use mistle_protocol::commands::{CommandTaken, RunAgentCommand, RuntimeCommand};
+use mistle_protocol::plan::Plan;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use super::Agent;
+use super::driver::{Command, Driver, Ran, Trouble};
+use super::repositories;
+use super::runtime::{CallError, Runtime};
+use crate::problem::{Body, Refusal};
+
+/// `/agent/commands`.
+pub(super) fn routes(agent: Arc<Agent>) -> Router {
+    Router::new()
+        .route("/agent/commands", get(list).post(run))
+        .with_state(agent)
+}
+
+#[derive(Deserialize)]
+struct Folder {
+    cwd: String,
+}
+
+async fn list(
+    State(agent): State<Arc<Agent>>,
+    Query(Folder { cwd }): Query<Folder>,
+) -> Result<Json<Vec<RuntimeCommand>>, Refusal> {
+    let listed = agent.ask(|reply| Command::Commands(cwd, reply)).await;
+    listed.map(Json).map_err(refused)
+}
+
+async fn run(
+    State(agent): State<Arc<Agent>>,
+    Body(command): Body<RunAgentCommand>,
+) -> Result<Json<CommandTaken>, Refusal> {
+    let ran = agent.ask(|reply| Command::Run(command, reply)).await;
+    ran.map(Json).map_err(refused)
+}
+
+fn refused(why: String) -> Refusal {
+    Refusal::new(StatusCode::CONFLICT, "command-refused", why)
+}
+
+/// What is said while no runtime runs.
+pub(super) fn not_ready() -> String {
+    "The agent is not ready yet. Try again in a moment.".to_owned()
+}
+
+/// What the runtime answered, as far as a person hears of it.
+pub(super) fn heard<T>(answer: Result<T, CallError>) -> Result<Result<T, String>, Trouble> {
+    match answer {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(CallError::Refused(why)) => Ok(Err(why)),
+        Err(CallError::DiskFull) => Ok(Err(repositories::disk_full())),
+        Err(gone @ CallError::Gone(_)) => Err(gone.into()),
+    }
+}
+
+impl Agent {
+    /// Asks the driver's task; a task that ended answers nothing.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command) -> Result<T, String> {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(command(reply)).await.is_err() {
+            return Err(not_ready());
+        }
+        answer.await.unwrap_or_else(|_| Err(not_ready()))
+    }
+}
+
+impl Driver {
+    /// Runs a command in its conversation, or in a new one when it has none.
+    pub(super) async fn run_command<R: Runtime>(
+        &mut self,
+        plan: &Plan,
+        runtime: &mut R,
+        command: &RunAgentCommand,
+    ) -> Result<Ran, Trouble> {
+        let conversation_id = match self.conversation_of(plan, runtime, command).await? {
+            Ok(conversation) => conversation,
+            Err(why) => return Ok(Err(why)),
+        };
+        let running = self.journal.ledger(|ledger| ledger.running(&conversation_id).cloned());
+        if running.is_none() {
+            runtime.relocate(&command.cwd).await;
+            // Before the runtime can change anything.
+            self.git.snapshot(Path::new(&command.cwd)).await;
+        }
+        let taken = heard(runtime.command(&conversation_id, running.as_ref(), command).await)?;
+        Ok(taken.map(|turn_id| CommandTaken {
+            conversation_id,
+            turn_id,
+        }))
+    }
+
+    async fn conversation_of<R: Runtime>(
+        &mut self,
+        plan: &Plan,
+        runtime: &mut R,
+        command: &RunAgentCommand,
+    ) -> Result<Result<ConversationId, String>, Trouble> {
+        if let Some(wanted) = &command.conversation_id {
+            if self.has(plan, runtime, wanted).await? {
+                return Ok(Ok(wanted.clone()));
+            }
+            let why = "The agent does not have this conversation any more. Send a message to begin another.";
+            return Ok(Err(why.to_owned()));
+        }
+        let begun = match heard(runtime.converse(plan, &plan.cwd).await)? {
+            Ok(conversation) => conversation,
+            Err(why) => return Ok(Err(why)),
+        };
+        let id = begun.id.clone();
+        self.record(AgentEvent::ConversationStarted {
+            conversation: begun,
+            message_id: None,
+        })
+        .await;
+        Ok(Ok(id))
+    }
+}
