@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use crate::attachments::Attachments;
 use crate::auth::caller::{Cookie, Credential};
 use crate::auth::login::LoginLimit;
 use crate::auth::origin::Origins;
@@ -29,6 +30,8 @@ pub struct App {
     pub store: Store,
     /// Sessions.
     pub sessions: Sessions,
+    /// Files that go with messages.
+    pub attachments: Attachments,
     /// The address for browsers.
     pub public_url: Url,
     /// The origins that are ours.
@@ -73,6 +76,7 @@ impl App {
             streams: TaskTracker::new(),
             config,
             store,
+            attachments: sessions.attachments(),
             sessions,
             public_url,
         }

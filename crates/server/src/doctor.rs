@@ -8,6 +8,7 @@ use mistle_store::Store;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
+use url::Host;
 
 use crate::config::Config;
 use crate::{profiles, runtimes, server, web};
@@ -115,6 +116,7 @@ pub async fn examine(config: &Config) -> Findings {
             Some(why) => bad(Status::Fail, label, why, "See the runtime above."),
         });
     }
+    checks.push(previews(config));
     checks.push(if web::is_built() {
         ok("page", "built in")
     } else {
@@ -129,6 +131,31 @@ pub async fn examine(config: &Config) -> Findings {
         configuration: config.shown(),
         isolation,
         checks,
+    }
+}
+
+/// Whether browsers that are elsewhere find previews: every name below `localhost` is their own machine.
+fn previews(config: &Config) -> Check {
+    let name = "previews";
+    let domain = &config.preview_domain;
+    let below = |host: &str, parent: &str| host == parent || host.ends_with(&format!(".{parent}"));
+    let is_here = |host: Option<Host<&str>>| match host {
+        Some(Host::Domain(host)) => below(host, "localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => true,
+    };
+    let remote = config.public_url.as_ref().filter(|url| !is_here(url.host()));
+    match remote {
+        Some(url) if below(domain, "localhost") => bad(
+            Status::Warn,
+            name,
+            format!(
+                "browsers open {url} from elsewhere and look for previews below {domain}, which is their own machine"
+            ),
+            "Set `preview_domain` to a domain whose every name leads to this server.",
+        ),
+        _ => ok(name, format!("below {domain}")),
     }
 }
 
@@ -239,4 +266,40 @@ fn daemon(path: &Path) -> Check {
 fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Location;
+
+    #[test]
+    fn previews_of_a_server_elsewhere_need_a_domain() {
+        let data_dir = Some(std::path::PathBuf::from("/nowhere"));
+        let status = |text: &str| {
+            let location = Location {
+                file: None,
+                data_dir: data_dir.clone(),
+            };
+            previews(&Config::parse(text, None, &location).unwrap()).status
+        };
+        let own = "preview_domain = \"preview.example.com\"\n";
+        assert_eq!(status(""), Status::Ok);
+        for here in [
+            "http://localhost:1",
+            "http://127.0.0.1:4747",
+            "http://[::1]",
+            "http://x.localhost",
+        ] {
+            assert_eq!(status(&format!("public_url = \"{here}\"")), Status::Ok, "{here}");
+        }
+        for elsewhere in ["https://mistle.example.com", "http://192.0.2.7:4747"] {
+            assert_eq!(
+                status(&format!("public_url = \"{elsewhere}\"")),
+                Status::Warn,
+                "{elsewhere}"
+            );
+            assert_eq!(status(&format!("{own}public_url = \"{elsewhere}\"")), Status::Ok);
+        }
+    }
 }

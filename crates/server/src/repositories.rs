@@ -223,6 +223,18 @@ fn is_branch(name: &str) -> bool {
             .any(|c| c.is_control() || c.is_whitespace() || matches!(c, '~' | '^' | ':' | '?' | '*' | '[' | '\\'))
 }
 
+/// The longest name of a plain folder.
+const MAX_FOLDER_NAME: usize = 64;
+
+/// Whether a plain folder in the sandbox can have this name.
+pub fn is_folder_name(name: &str) -> bool {
+    (1..=MAX_FOLDER_NAME).contains(&name.len())
+        && !name.starts_with(['.', '-'])
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
 /// A name for the folder in the sandbox: what was asked for, or made from the source's last part.
 fn folder_name(repository: &Repository, last: &str) -> String {
     let wanted = repository.name.as_deref().unwrap_or(last);

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::app::App;
+use crate::attachments::Attachments;
 use crate::auth::login;
 use crate::auth::origin::Origins;
 use crate::config::{Config, ConfigError};
@@ -146,21 +147,24 @@ impl Server {
         let gateway = models::gateway(&config)?;
         let driver = Embedded::open(embedded(&config)).await?;
 
+        let attachments = Attachments::open(store.clone(), &config.data_dir, config.limits).map_err(unusable)?;
         let config = Arc::new(config);
         let needs = Needs {
             store: store.clone(),
+            attachments: attachments.clone(),
             driver: Arc::new(driver),
             egress: gateway,
             config: Arc::clone(&config),
         };
         let sessions = Sessions::open(needs).await?;
         let token = credentials::keep(&store, &config, &local_url(address)).await?;
-        let login_link = login::new_link(&store, &public_url).await?;
+        let login_link = login::new_link(&store, &public_url, None).await?;
         let limit = config.limits.connections;
         let origins = Origins::new(&public_url, address);
         let preview_key = credentials::preview_key(&config.data_dir)?;
         let previews = Previews::new(&public_url, &config.preview_domain, &preview_key);
         let app = App::new(config, store, sessions, public_url.clone(), origins, previews);
+        tokio::spawn(attachments.keep_clean(app.shutdown.clone()));
         let router = preview::before(api::router(app.clone()), &app);
         let front_door = tokio::spawn(front_door::serve(listener, router, limit, app.shutdown.clone()));
         tracing::info!(%address, %public_url, "serving");

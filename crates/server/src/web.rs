@@ -2,12 +2,12 @@
 
 use axum::extract::{Request, State};
 use axum::response::{Html, IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::api::problem::ApiError;
 use crate::app::App;
-use crate::auth::caller;
+use crate::auth::{caller, next};
 
 /// What `cargo xtask web` builds. A build without it is fine: the server then says how to get it.
 #[derive(RustEmbed)]
@@ -74,7 +74,7 @@ pub(crate) async fn page(State(app): State<App>, request: Request) -> Result<Res
         (false, false) => return Err(ApiError::not_found("page")),
     };
     if caller::by_cookie(&app, request.headers()).await?.is_none() {
-        return Ok(sign_in_page(StatusCode::UNAUTHORIZED, None));
+        return Ok(sign_in_first(&app, request.uri()));
     }
     Ok(match Dist::get("index.html") {
         Some(index) => (
@@ -88,9 +88,9 @@ pub(crate) async fn page(State(app): State<App>, request: Request) -> Result<Res
 }
 
 /// The routes of the page.
-fn is_page(path: &str) -> bool {
+pub(crate) fn is_page(path: &str) -> bool {
     let first = path.split('/').next().unwrap_or_default();
-    matches!(first, "" | "new" | "sessions" | "s" | "settings")
+    matches!(first, "" | "new" | "deleted" | "s" | "settings")
 }
 
 fn wants_html(headers: &HeaderMap) -> bool {
@@ -122,6 +122,15 @@ fn asset(path: &str, file: EmbeddedFile, request: &HeaderMap) -> Response {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, file.data.into_owned()).into_response()
+}
+
+/// How to sign in, for whoever asked for a page. They come back to it.
+pub(crate) fn sign_in_first(app: &App, asked: &Uri) -> Response {
+    let mut response = sign_in_page(StatusCode::UNAUTHORIZED, None);
+    if let Some(cookie) = next::keep(asked, app.cookie.is_secure()) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
 }
 
 /// How to sign in, for whoever is not.

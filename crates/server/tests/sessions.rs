@@ -13,55 +13,11 @@ use mistle_protocol::id::SessionId;
 use mistle_protocol::session::{
     Activity, Delivery, EventBody, LiveMessage, QueuedMessage, ServerEvent, Session, SessionEvent, SessionState,
 };
-use mistle_testkit::{Api, Live, Refused, Setup, TestServer};
+use mistle_testkit::{Api, Refused, Setup, TestServer, agent_event, event, eventually};
 use reqwest::Method;
-
-/// How long what must come may take. Only a hang ends here.
-const LIMIT: Duration = Duration::from_secs(90);
 
 async fn autonomous() -> Result<TestServer> {
     TestServer::start(Setup::policy("autonomous")).await
-}
-
-fn event(message: &LiveMessage) -> Option<&SessionEvent> {
-    match message {
-        LiveMessage::Event { event } => Some(event),
-        _ => None,
-    }
-}
-
-fn agent(message: &LiveMessage) -> Option<&AgentEvent> {
-    match &event(message)?.event {
-        EventBody::Agent(event) => Some(event),
-        EventBody::Server(_) => None,
-    }
-}
-
-/// Waits until a turn ends, and says how.
-async fn turn_end(live: &mut Live) -> Result<TurnOutcome> {
-    live.until(|message| match agent(message)? {
-        AgentEvent::TurnCompleted { outcome, .. } => Some(outcome.clone()),
-        _ => None,
-    })
-    .await
-}
-
-/// Waits until the session shows this state.
-async fn state(live: &mut Live, wanted: SessionState) -> Result<Session> {
-    live.until(|message| match message {
-        LiveMessage::Session { session } if session.state == wanted => Some((**session).clone()),
-        _ => None,
-    })
-    .await
-    .with_context(|| format!("waiting for {wanted:?}"))
-}
-
-async fn approval(live: &mut Live) -> Result<mistle_protocol::agent::Approval> {
-    live.until(|message| match agent(message)? {
-        AgentEvent::ApprovalRequested { approval } => Some(approval.clone()),
-        _ => None,
-    })
-    .await
 }
 
 /// What was said in a session, in order, from its record.
@@ -97,19 +53,6 @@ fn problem(error: &anyhow::Error) -> (u16, String, Option<String>) {
     (problem.status, problem.kind.clone(), problem.pointer.clone())
 }
 
-/// Asks until the answer fits. Only for what tells nobody.
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let search = async {
-        while !holds().await? {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
-    };
-    tokio::time::timeout(LIMIT, search)
-        .await
-        .with_context(|| what.to_owned())?
-}
-
 #[tokio::test]
 async fn a_task_is_done_with_approval() -> Result<()> {
     let server = TestServer::start(Setup::policy("ask_every_time")).await?;
@@ -127,7 +70,7 @@ async fn a_task_is_done_with_approval() -> Result<()> {
     assert_eq!(session.title, "run: cat README.md");
 
     let mut live = server.api.live(session.id, 0).await?;
-    let asked = approval(&mut live).await?;
+    let asked = live.approval().await?;
     let name = repository.file_name().context("name")?.to_string_lossy().into_owned();
     let ApprovalSubject::Command { command, cwd } = &asked.subject else {
         bail!("{asked:?}")
@@ -143,7 +86,7 @@ async fn a_task_is_done_with_approval() -> Result<()> {
     );
 
     server.api.answer(session.id, &asked.id, Decision::Accept, None).await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     let again = server.api.answer(session.id, &asked.id, Decision::Accept, None).await;
     assert_eq!(
         problem(&again.unwrap_err()),
@@ -197,7 +140,7 @@ async fn a_killed_server_loses_and_doubles_nothing() -> Result<()> {
     let mut live = server.api.live(session.id, 0).await?;
     let mut deltas = 0;
     live.until(|message| {
-        deltas += usize::from(matches!(agent(message), Some(AgentEvent::ItemDelta { .. })));
+        deltas += usize::from(matches!(agent_event(message), Some(AgentEvent::ItemDelta { .. })));
         (deltas >= 3).then_some(())
     })
     .await?;
@@ -220,8 +163,8 @@ async fn a_killed_server_loses_and_doubles_nothing() -> Result<()> {
     let after = server.api.session(session.id).await?;
     assert!(after.last_seq >= seen && after.queued == 1, "{after:?}");
     let mut live = server.api.live(session.id, seen).await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     let first = live.seen.iter().find_map(event).context("no event")?;
     assert!(first.seq > seen);
     check_order(&live.seen.iter().filter_map(event).cloned().collect::<Vec<_>>());
@@ -242,7 +185,7 @@ async fn a_killed_server_loses_and_doubles_nothing() -> Result<()> {
 async fn an_approval_survives_the_server() -> Result<()> {
     let mut server = TestServer::start(Setup::policy("ask_every_time")).await?;
     let session = server.api.new_session("", "run: echo it ran").await?;
-    let asked = approval(&mut server.api.live(session.id, 0).await?).await?;
+    let asked = server.api.live(session.id, 0).await?.approval().await?;
     server.kill().await?;
     server.start_again().await?;
     let waiting = server.api.session(session.id).await?;
@@ -253,7 +196,7 @@ async fn an_approval_survives_the_server() -> Result<()> {
         Ok(answered.is_ok())
     })
     .await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     Ok(())
 }
 
@@ -272,7 +215,7 @@ async fn messages_go_once_and_in_order_through_kills() -> Result<()> {
     }
     let mut live = server.api.live(session.id, 0).await?;
     live.until(|message| {
-        let delivered = matches!(agent(message), Some(AgentEvent::MessageDelivered { .. }));
+        let delivered = matches!(agent_event(message), Some(AgentEvent::MessageDelivered { .. }));
         delivered.then_some(())
     })
     .await?;
@@ -295,14 +238,14 @@ async fn the_queue_can_be_changed_and_steers() -> Result<()> {
     let server = autonomous().await?;
     let session = server.api.new_session("", "slow stream 40 every 100ms").await?;
     let mut live = server.api.live(session.id, 0).await?;
-    live.until(|message| matches!(agent(message), Some(AgentEvent::ItemDelta { .. })).then_some(()))
+    live.until(|message| matches!(agent_event(message), Some(AgentEvent::ItemDelta { .. })).then_some(()))
         .await?;
     let path = format!("/sessions/{}/messages", session.id);
     let later = server.api.send(session.id, "say: later", Delivery::Queue).await?;
     let never = server.api.send(session.id, "say: never", Delivery::Queue).await?;
     let edit = MessagePatch {
         text: Some("say: edited".to_owned()),
-        delivery: None,
+        ..MessagePatch::default()
     };
     let edited: QueuedMessage = server
         .api
@@ -319,7 +262,7 @@ async fn the_queue_can_be_changed_and_steers() -> Result<()> {
     // What steers goes into the running turn, before what was queued earlier.
     let steered = server.api.send(session.id, "be brief", Delivery::Steer).await?;
     let turn = live
-        .until(|message| match agent(message)? {
+        .until(|message| match agent_event(message)? {
             AgentEvent::MessageDelivered {
                 message_id, turn_id, ..
             } if *message_id == steered.id => Some(turn_id.clone()),
@@ -328,8 +271,8 @@ async fn the_queue_can_be_changed_and_steers() -> Result<()> {
         .await?;
     assert_eq!(server.api.session(session.id).await?.turn_id, Some(turn));
     server.api.act(session.id, "interrupt").await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Interrupted);
-    live.until(|message| match agent(message)? {
+    assert_eq!(live.turn_end().await?, TurnOutcome::Interrupted);
+    live.until(|message| match agent_event(message)? {
         AgentEvent::MessageDelivered { message_id, .. } if *message_id == later.id => Some(()),
         _ => None,
     })
@@ -347,16 +290,16 @@ async fn stop_and_start_remember() -> Result<()> {
     let server = autonomous().await?;
     let session = server.api.new_session("", "remember the blue door").await?;
     let mut live = server.api.live(session.id, 0).await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     server
         .api
         .send(session.id, "run: echo kept > /workspace/note", Delivery::Steer)
         .await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
 
     server.api.act(session.id, "stop").await?;
     server.api.act(session.id, "stop").await?;
-    state(&mut live, SessionState::Stopped).await?;
+    live.state(SessionState::Stopped).await?;
     // Readable when stopped, and what is said meanwhile waits.
     assert!(said(&server.api, session.id).await?.len() >= 2);
     server
@@ -372,8 +315,8 @@ async fn stop_and_start_remember() -> Result<()> {
     // Two at once are one.
     let (one, two) = tokio::join!(server.api.act(session.id, "start"), server.api.act(session.id, "start"));
     one.and(two)?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     let said = said(&server.api, session.id).await?;
     assert!(
         said.iter()
@@ -416,7 +359,7 @@ async fn a_killed_sandbox_is_told_and_starts_again() -> Result<()> {
     let server = autonomous().await?;
     let session = server.api.new_session("", "slow stream 100 every 100ms").await?;
     let mut live = server.api.live(session.id, 0).await?;
-    live.until(|message| matches!(agent(message), Some(AgentEvent::ItemDelta { .. })).then_some(()))
+    live.until(|message| matches!(agent_event(message), Some(AgentEvent::ItemDelta { .. })).then_some(()))
         .await?;
     let pids = sandbox_pids(session.id);
     assert!(!pids.is_empty(), "no process of the sandbox found");
@@ -425,17 +368,17 @@ async fn a_killed_sandbox_is_told_and_starts_again() -> Result<()> {
             .args(["-9", &pid.to_string()])
             .status()?;
     }
-    let failed = state(&mut live, SessionState::Failed).await?;
+    let failed = live.state(SessionState::Failed).await?;
     let trouble = failed.trouble.context("no trouble")?;
     assert_eq!(trouble.code, "sandbox_exited");
     assert!(trouble.hint.is_some());
     assert_eq!((failed.activity, failed.turn_id), (Activity::Idle, None));
 
     server.api.act(session.id, "start").await?;
-    let running = state(&mut live, SessionState::Running).await?;
+    let running = live.state(SessionState::Running).await?;
     assert_eq!(running.trouble, None);
     server.api.send(session.id, "say: alive", Delivery::Queue).await?;
-    live.until(|message| match agent(message)? {
+    live.until(|message| match agent_event(message)? {
         AgentEvent::ItemCompleted { item } => match &item.body {
             ItemBody::AgentMessage { text } if text == "alive" => Some(()),
             _ => None,
@@ -453,9 +396,10 @@ async fn a_deleted_session_leaves_nothing() -> Result<()> {
     let server = autonomous().await?;
     let session = server.api.new_session("", "say: hello").await?;
     let mut live = server.api.live(session.id, 0).await?;
-    turn_end(&mut live).await?;
-    let path = format!("/sessions/{}", session.id);
-    server.api.request::<()>(Method::DELETE, &path, None::<&()>).await?;
+    live.turn_end().await?;
+    let path = format!("/sessions/{}?now=true", session.id);
+    let deleted: Session = server.api.request(Method::DELETE, &path, None::<&()>).await?;
+    assert_eq!(deleted.state, SessionState::Deleted);
     live.until(|message| matches!(message, LiveMessage::Deleted { .. }).then_some(()))
         .await?;
     assert_eq!(problem(&server.api.session(session.id).await.unwrap_err()).0, 404);
@@ -489,7 +433,7 @@ async fn a_server_killed_in_the_middle_of_a_start_goes_on() -> Result<()> {
     server.start_again().await?;
     for (number, id) in ids.into_iter().enumerate() {
         let mut live = server.api.live(id, 0).await?;
-        assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+        assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
         let said = said(&server.api, id).await?;
         assert_eq!(
             said,
@@ -514,7 +458,7 @@ async fn twenty_at_once_become_ready() -> Result<()> {
         let (api, id) = (server.api.clone(), session.id);
         async move {
             let mut live = api.live(id, 0).await?;
-            turn_end(&mut live).await
+            live.turn_end().await
         }
     }))
     .await;
@@ -536,13 +480,8 @@ async fn wrong_input_is_named() -> Result<()> {
     let no_repository = server.data_dir().with_file_name("nothing-here");
     let plain = tempfile::tempdir()?;
     let new = |task: &str| NewSession {
-        profile: None,
-        repository: None,
-        repositories: Vec::new(),
         task: task.to_owned(),
-        title: None,
-        model: None,
-        effort: None,
+        ..NewSession::default()
     };
     let from = |source: &str, branch: Option<&str>| {
         let branch = branch.map(str::to_owned);

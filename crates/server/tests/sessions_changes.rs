@@ -8,26 +8,8 @@ use mistle_protocol::changes::{
     Placement, Restore, Scope, Side, Viewed,
 };
 use mistle_protocol::session::{Delivery, EventBody, LiveMessage, QueuedMessage, SessionState};
-use mistle_testkit::{Live, Refused, Setup, TestServer, repository};
+use mistle_testkit::{Refused, Setup, TestServer, agent_event, repository};
 use reqwest::Method;
-
-fn agent(message: &LiveMessage) -> Option<&AgentEvent> {
-    match message {
-        LiveMessage::Event { event } => match &event.event {
-            EventBody::Agent(event) => Some(event),
-            EventBody::Server(_) => None,
-        },
-        _ => None,
-    }
-}
-
-async fn turn_end(live: &mut Live) -> Result<TurnOutcome> {
-    live.until(|message| match agent(message)? {
-        AgentEvent::TurnCompleted { outcome, .. } => Some(outcome.clone()),
-        _ => None,
-    })
-    .await
-}
 
 #[tokio::test]
 async fn a_change_is_reviewed() -> Result<()> {
@@ -44,7 +26,7 @@ async fn a_change_is_reviewed() -> Result<()> {
         .await?;
     let base = format!("/sessions/{}", session.id);
     let mut live = api.live(session.id, 0).await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
 
     let diff = |scope: Scope| format!("{base}/changes/diff?path=a.txt&scope={}", scope.name());
     for scope in [Scope::Branch, Scope::Uncommitted, Scope::LastTurn] {
@@ -75,6 +57,7 @@ async fn a_change_is_reviewed() -> Result<()> {
 
     let comment = NewComment {
         anchor: CommentAnchor {
+            workspace: None,
             path: file.path.clone(),
             side: Side::New,
             scope: Scope::Branch,
@@ -95,7 +78,7 @@ async fn a_change_is_reviewed() -> Result<()> {
     assert!(exec.comments.is_empty());
     live.until(|message| matches!(message, LiveMessage::Changes).then_some(()))
         .await?;
-    live.until(|message| match agent(message)? {
+    live.until(|message| match agent_event(message)? {
         AgentEvent::TurnCompleted { .. } => Some(()),
         _ => None,
     })
@@ -112,13 +95,12 @@ async fn a_change_is_reviewed() -> Result<()> {
     let message = NewMessage {
         text: "say: seen".to_owned(),
         delivery: Delivery::Queue,
-        model: None,
-        effort: None,
         comments: vec![comment.id],
+        ..NewMessage::default()
     };
     let sent: QueuedMessage = api.post(&format!("{base}/messages"), &message).await?;
     assert_eq!(sent.comments, [comment.id]);
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     let said = api
         .events(session.id)
         .await?

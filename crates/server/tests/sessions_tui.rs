@@ -4,39 +4,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use mistle_protocol::agent::{AgentEvent, Approval, Decision, ItemBody, TurnOutcome};
+use mistle_protocol::agent::{AgentEvent, Decision, ItemBody, TurnOutcome};
 use mistle_protocol::api::NewTui;
 use mistle_protocol::control::{TerminalInfo, TerminalKind};
 use mistle_protocol::id::SessionId;
 use mistle_protocol::session::{Activity, Delivery, EventBody, LiveMessage, SessionState};
-use mistle_testkit::{Api, Live, Refused, Setup, TestServer};
+use mistle_testkit::{Api, Refused, Setup, TestServer};
 use reqwest::Method;
-
-fn agent(message: &LiveMessage) -> Option<&AgentEvent> {
-    match message {
-        LiveMessage::Event { event } => match &event.event {
-            EventBody::Agent(event) => Some(event),
-            EventBody::Server(_) => None,
-        },
-        _ => None,
-    }
-}
-
-async fn turn_end(live: &mut Live) -> Result<TurnOutcome> {
-    live.until(|message| match agent(message)? {
-        AgentEvent::TurnCompleted { outcome, .. } => Some(outcome.clone()),
-        _ => None,
-    })
-    .await
-}
-
-async fn approval(live: &mut Live) -> Result<Approval> {
-    live.until(|message| match agent(message)? {
-        AgentEvent::ApprovalRequested { approval } => Some(approval.clone()),
-        _ => None,
-    })
-    .await
-}
 
 async fn open(api: &Api, id: SessionId) -> Result<TerminalInfo> {
     let new = NewTui {
@@ -52,7 +26,7 @@ async fn said(api: &Api, id: SessionId) -> Result<Vec<String>> {
     let events = api.events(id).await?.into_iter();
     let line = |event| match event {
         EventBody::Agent(AgentEvent::ItemCompleted { item }) => match item.body {
-            ItemBody::UserMessage { text, message_id } => {
+            ItemBody::UserMessage { text, message_id, .. } => {
                 Some(format!("{}: {text}", message_id.map_or("typed", |_| "queued")))
             }
             ItemBody::AgentMessage { text } => Some(format!("agent: {text}")),
@@ -69,7 +43,7 @@ async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
     let api = &server.api;
     let session = api.new_session("", "say: from the chat").await?;
     let mut live = api.live(session.id, 0).await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
 
     // What was said is there, and nothing stands before it.
     let info = open(api, session.id).await?;
@@ -83,10 +57,10 @@ async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
     tui.type_in("say: from the terminal").await?;
     tui.until("say: from the terminal").await?;
     tui.type_in("\r").await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     // Sent there, it shows here.
     api.send(session.id, "say: and back", Delivery::Steer).await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     tui.until("• and back").await?;
     assert_eq!(
         said(api, session.id).await?,
@@ -102,17 +76,17 @@ async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
 
     // A question that waits is answered in either place.
     api.send(session.id, "run: echo one", Delivery::Steer).await?;
-    approval(&mut live).await?;
+    live.approval().await?;
     tui.until("Would you like to run the following command?").await?;
     tui.type_in("y").await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     tui.type_in("run: echo two").await?;
     tui.until("run: echo two").await?;
     tui.type_in("\r").await?;
-    let asked = approval(&mut live).await?;
+    let asked = live.approval().await?;
     tui.until("Would you like to run the following command?").await?;
     api.answer(session.id, &asked.id, Decision::Accept, None).await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     assert_eq!(api.session(session.id).await?.activity, Activity::Idle);
 
     // There is one of them, it is told from the shells, and the end of the page does not end it.
@@ -124,7 +98,7 @@ async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
 
     // Leaving it interrupts nothing: the turn waits for its answer and ends well.
     api.send(session.id, "run: echo three", Delivery::Steer).await?;
-    let asked = approval(&mut live).await?;
+    let asked = live.approval().await?;
     api.request::<()>(
         Method::DELETE,
         &format!("/sessions/{}/terminals/{}", session.id, info.id),
@@ -132,11 +106,11 @@ async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
     )
     .await?;
     api.answer(session.id, &asked.id, Decision::Accept, None).await?;
-    assert_eq!(turn_end(&mut live).await?, TurnOutcome::Completed);
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
 
     // Opened while a question waits, it shows the question.
     api.send(session.id, "run: echo four", Delivery::Steer).await?;
-    approval(&mut live).await?;
+    live.approval().await?;
     let again = open(api, session.id).await?;
     assert_ne!(again.id, info.id);
     let mut tui = api.attach(session.id, again.id).await?;
@@ -149,7 +123,7 @@ async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
         }
     };
     let outcome: Result<TurnOutcome> = tokio::select! {
-        outcome = turn_end(&mut live) => outcome,
+        outcome = live.turn_end() => outcome,
         failed = insist => failed,
     };
     assert_eq!(outcome?, TurnOutcome::Completed);
@@ -162,7 +136,7 @@ async fn it_says_why_it_can_not_be_opened() -> Result<()> {
     let api = &server.api;
     let session = api.new_session("", "say: hello").await?;
     let mut live = api.live(session.id, 0).await?;
-    turn_end(&mut live).await?;
+    live.turn_end().await?;
     let kind = async |new: &serde_json::Value| -> Result<(u16, String)> {
         let answer = api
             .post::<TerminalInfo>(&format!("/sessions/{}/tui", session.id), new)

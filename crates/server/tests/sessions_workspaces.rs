@@ -63,13 +63,10 @@ async fn the_primary_repository_is_chosen() -> Result<()> {
         mistle_testkit::repository(&sources.path().join(name), &[("AGENTS.md", &notes)])?;
     }
     let mut new = NewSession {
-        profile: None,
         repository: Some(repository(&sources.path().join("api"), "api")),
         repositories: vec![repository(&sources.path().join("page"), "api")],
         task: "run: pwd".to_owned(),
-        title: None,
-        model: None,
-        effort: None,
+        ..NewSession::default()
     };
     let error = api
         .post::<Session>("/sessions", &new)
@@ -128,5 +125,88 @@ async fn the_primary_repository_is_chosen() -> Result<()> {
         (problem.kind.as_str(), problem.pointer.as_deref()),
         ("workspace-not-found", Some("/cwd"))
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn folders_without_a_repository_are_workspaces_too() -> Result<()> {
+    let server = TestServer::start(Setup::policy("autonomous")).await?;
+    let api = &server.api;
+    let sources = tempfile::tempdir()?;
+    for name in ["one/api", "two/api"] {
+        mistle_testkit::repository(&sources.path().join(name), &[("README.md", "x\n")])?;
+    }
+    let source = |name: &str| Repository {
+        name: None,
+        source: sources.path().join(name).display().to_string(),
+        branch: None,
+    };
+    let new = NewSession {
+        repositories: vec![source("one/api"), source("two/api")],
+        workspaces: vec!["notes".to_owned(), "scratch".to_owned()],
+        primary: Some("notes".to_owned()),
+        task: "run: pwd && ls /workspace".to_owned(),
+        ..NewSession::default()
+    };
+    for (wrong, pointer) in [
+        (
+            NewSession {
+                repositories: vec![source("one/api"), source("nowhere")],
+                ..new.clone()
+            },
+            "/repositories/1/source",
+        ),
+        (
+            NewSession {
+                workspaces: vec!["notes".to_owned(), "../etc".to_owned()],
+                ..new.clone()
+            },
+            "/workspaces/1",
+        ),
+        (
+            NewSession {
+                workspaces: vec!["api".to_owned()],
+                primary: None,
+                ..new.clone()
+            },
+            "/workspaces/0",
+        ),
+        (
+            NewSession {
+                primary: Some("elsewhere".to_owned()),
+                ..new.clone()
+            },
+            "/primary",
+        ),
+    ] {
+        let error = api.post::<Session>("/sessions", &wrong).await.expect_err("refused");
+        let Refused(problem) = error.downcast_ref().context("a problem")?;
+        assert_eq!(problem.pointer.as_deref(), Some(pointer), "{}", problem.kind);
+    }
+    let session: Session = api.post("/sessions", &new).await?;
+    let paths: Vec<_> = session
+        .workspaces
+        .iter()
+        .map(|workspace| workspace.path.as_str())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "/workspace/api",
+            "/workspace/api-2",
+            "/workspace/notes",
+            "/workspace/scratch"
+        ]
+    );
+    assert_eq!((session.cwd.as_str(), session.repository), ("/workspace/notes", None));
+    let mut live = api.live(session.id, 0).await?;
+    assert_eq!(
+        printed(&mut live).await?,
+        "/workspace/notes\napi\napi-2\nnotes\nscratch\n"
+    );
+
+    // What the runtime offers is known to the next one who starts a session.
+    let profiles: Vec<mistle_protocol::profile::ProfileSummary> = api.get("/profiles").await?;
+    assert!(profiles[0].models.iter().any(|model| model.is_default));
     Ok(())
 }

@@ -20,7 +20,7 @@ const DRAINED: usize = 64 * 1024 * 1024;
 /// The longest `Idempotency-Key`.
 const MAX_IDEMPOTENCY_KEY: usize = 128;
 /// The largest page, and the page unless told.
-const PAGE: (u32, u32) = (200, 50);
+pub(crate) const PAGE: (u32, u32) = (200, 50);
 
 /// A JSON body of at most `LIMIT` bytes; as an answer, JSON.
 #[derive(Debug)]

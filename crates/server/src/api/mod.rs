@@ -5,7 +5,9 @@
 //! `crates/server/openapi.json` is its snapshot: the web's types are made from that file.
 
 mod approvals;
+mod attachments;
 mod changes;
+mod commands;
 mod comments;
 mod conversations;
 mod egress;
@@ -102,17 +104,21 @@ fn authenticated() -> OpenApiRouter<App> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(sessions::list, sessions::create))
         .routes(routes!(sessions::show, sessions::change, sessions::delete))
+        .routes(routes!(sessions::facets))
+        .routes(routes!(sessions::restore))
         .routes(routes!(sessions::start))
         .routes(routes!(sessions::stop))
         .routes(routes!(sessions::interrupt))
         .routes(routes!(events::list))
         .routes(routes!(messages::list, messages::send))
         .routes(routes!(messages::change, messages::remove))
+        .routes(routes!(attachments::show, attachments::delete))
         .routes(routes!(approvals::list))
         .routes(routes!(approvals::answer))
         .routes(routes!(conversations::list))
+        .routes(routes!(conversations::change))
         .routes(routes!(terminals::list, terminals::open))
-        .routes(routes!(terminals::close))
+        .routes(routes!(terminals::close, terminals::rename))
         .routes(routes!(tui::open))
         .routes(routes!(egress::list))
         .routes(routes!(ports::list))
@@ -124,9 +130,17 @@ fn authenticated() -> OpenApiRouter<App> {
         .routes(routes!(changes::discard))
         .routes(routes!(changes::restore))
         .routes(routes!(changes::files))
+        .routes(routes!(commands::list, commands::run))
         .routes(routes!(comments::list, comments::create))
         .routes(routes!(comments::change, comments::delete))
         .routes(routes!(comments::viewed, comments::mark))
+}
+
+/// The same for what takes as long as its bytes take: it has limits of its own.
+fn transfers() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(attachments::create))
+        .routes(routes!(attachments::content))
 }
 
 /// WebSockets: a ticket and the origin let them in.
@@ -140,7 +154,7 @@ fn streams() -> OpenApiRouter<App> {
 
 fn document() -> utoipa::openapi::OpenApi {
     let mut document = OpenApiRouter::with_openapi(Document::openapi())
-        .nest(BASE, authenticated().merge(streams()))
+        .nest(BASE, authenticated().merge(transfers()).merge(streams()))
         .into_openapi();
     // Every operation can fail, and every failure looks the same.
     let problem = || {
@@ -180,9 +194,11 @@ pub fn openapi_json() -> String {
 pub fn router(app: App) -> Router {
     let openapi = openapi_json();
     let (authenticated, _) = authenticated().split_for_parts();
+    let (transfers, _) = transfers().split_for_parts();
     let (streams, _) = streams().split_for_parts();
     let api = authenticated
         .route_layer(from_fn(layers::time_limit))
+        .merge(transfers)
         .route_layer(from_fn_with_state(app.clone(), caller::authenticate))
         .merge(streams)
         .route(

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
 use mistle_protocol::id::SessionId;
 use mistle_protocol::ports::{OpenedPort, Port};
 use serde::Deserialize;
@@ -48,12 +48,13 @@ pub(crate) struct OpenQuery {
 pub(crate) async fn follow(
     State(app): State<App>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
     Path((id, port)): Path<(SessionId, u16)>,
     Query(query): Query<OpenQuery>,
 ) -> ApiResult<Response> {
     let Some((caller, renewed)) = caller::by_cookie(&app, &headers).await? else {
-        return Ok(crate::web::sign_in_page(StatusCode::UNAUTHORIZED, None));
+        return Ok(crate::web::sign_in_first(&app, &uri));
     };
     let purpose = headers.get("sec-purpose").and_then(|value| value.to_str().ok());
     if method == Method::HEAD || purpose.is_some_and(|purpose| purpose.contains("prefetch")) {

@@ -84,6 +84,21 @@ impl ApiError {
             .with_detail(format!("The body may have at most {limit} bytes."))
     }
 
+    /// The same, for what has a limit of its own.
+    pub fn payload_too_large(kind: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, kind, "The file is too large").with_detail(detail)
+    }
+
+    /// What there is already does not allow it.
+    pub fn conflict(kind: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, kind, "Not possible in this state").with_detail(detail)
+    }
+
+    /// There is no room for it on the server's disk.
+    pub fn disk_full(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The disk is full").with_detail(detail)
+    }
+
     /// The body is not JSON by its own account.
     pub fn unsupported_media_type() -> Self {
         Self::new(
@@ -139,9 +154,17 @@ impl From<SessionError> for ApiError {
         match error {
             SessionError::NotFound { what } => Self::not_found(what),
             SessionError::Invalid { kind, pointer, message } => Self::invalid(kind, pointer, message),
+            SessionError::InvalidRow {
+                kind,
+                list,
+                row,
+                field,
+                message,
+            } => Self::invalid(kind, format!("{list}/{row}{field}"), message),
             SessionError::Conflict { kind, message } => {
                 Self::new(StatusCode::CONFLICT, kind, "Not possible in this state").with_detail(message)
             }
+            SessionError::Forbidden { kind, message } => Self::forbidden(kind, message),
             SessionError::Unavailable { message } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "sandbox-unavailable",

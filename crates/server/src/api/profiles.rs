@@ -11,6 +11,7 @@ use crate::profiles;
 
 /// Every profile; the first one is the default.
 #[utoipa::path(get, operation_id = "profiles_list", path = "/profiles", tag = "profiles", responses((status = 200, body = Vec<ProfileSummary>)))]
-pub(crate) async fn list(State(app): State<App>, _: Caller) -> ApiResult<Json<Vec<ProfileSummary>>> {
-    Ok(Json(profiles::summaries(&app.config)))
+pub(crate) async fn list(State(app): State<App>, caller: Caller) -> ApiResult<Json<Vec<ProfileSummary>>> {
+    let organization = caller.ctx.organization_id;
+    Ok(Json(profiles::with_models(&app.config, &app.store, organization).await))
 }

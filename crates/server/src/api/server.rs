@@ -1,7 +1,7 @@
 //! The server itself.
 
 use axum::extract::State;
-use mistle_protocol::api::{MAX_MESSAGE_BYTES, MAX_QUEUED_MESSAGES, ServerInfo};
+use mistle_protocol::api::{MAX_MESSAGE_ATTACHMENTS, MAX_MESSAGE_BYTES, MAX_QUEUED_MESSAGES, ServerInfo};
 
 use super::extract::Json;
 use super::problem::ApiResult;
@@ -16,5 +16,7 @@ pub(crate) async fn show(State(app): State<App>, _: Caller) -> ApiResult<Json<Se
         public_url: app.public_url.origin().ascii_serialization(),
         max_message_bytes: MAX_MESSAGE_BYTES as u64,
         max_queued_messages: MAX_QUEUED_MESSAGES,
+        max_attachment_bytes: app.config.limits.attachment_bytes,
+        max_message_attachments: MAX_MESSAGE_ATTACHMENTS as u32,
     }))
 }

@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use futures::stream::BoxStream;
-use futures::{SinkExt as _, StreamExt as _};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use http::HeaderMap;
 use http::request::Parts;
 use mistle_protocol::api::TicketPurpose;
@@ -26,8 +26,10 @@ use crate::metrics::Gauge;
 const PING: Duration = Duration::from_secs(20);
 /// A peer that says nothing for this long, pongs included, is gone.
 const SILENCE: Duration = Duration::from_secs(65);
-/// How long a peer may take to accept one message.
+/// How long a peer may take to accept what is sent at once.
 const SEND: Duration = Duration::from_secs(30);
+/// Messages that are sent at once when they are there.
+const MAX_AT_ONCE: usize = 256;
 /// The largest message from a peer.
 pub(super) const MAX_MESSAGE: usize = mistle_protocol::frame::MAX_PAYLOAD;
 /// What may wait to be written to a slow peer, in bytes; beyond it, the sender waits.
@@ -164,8 +166,25 @@ async fn pump(
                 },
                 _ = ping.tick() => Message::Ping(bytes::Bytes::new()),
             };
-            match tokio::time::timeout(SEND, sink.send(message)).await {
-                Ok(Ok(())) => {}
+            let send = async {
+                sink.feed(message).await?;
+                // What else is there goes along: a long record is not ten thousand small packets.
+                let mut more = true;
+                for _ in 1..MAX_AT_ONCE {
+                    match outgoing.next().now_or_never() {
+                        Some(Some(message)) => sink.feed(message).await?,
+                        Some(None) => {
+                            more = false;
+                            break;
+                        }
+                        None => break,
+                    }
+                }
+                sink.flush().await.map(|()| more)
+            };
+            match tokio::time::timeout(SEND, send).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return Some(CLOSE_NORMAL),
                 _ => return None,
             }
         }

@@ -7,7 +7,7 @@ use futures::stream::{self, BoxStream, Stream};
 use futures::{FutureExt as _, StreamExt as _};
 use http::StatusCode;
 use mistle_protocol::api::{NewTerminal, StreamMessage, TerminalInput, TicketPurpose};
-use mistle_protocol::control::{Exit, TerminalInfo, TerminalSize, TerminalSkipped};
+use mistle_protocol::control::{Exit, RenameTerminal, TerminalInfo, TerminalSize, TerminalSkipped};
 use mistle_protocol::frame::{Frame, Kind};
 use mistle_protocol::id::{SessionId, TerminalId};
 use secrecy::SecretString;
@@ -44,6 +44,18 @@ pub(crate) async fn open(
         StatusCode::CREATED,
         Json(app.sessions.open_terminal(&caller.ctx, id, new).await?),
     ))
+}
+
+/// Gives a terminal a name that every page shows; an empty one takes it away.
+#[utoipa::path(patch, operation_id = "terminals_rename", path = "/sessions/{session_id}/terminals/{terminal_id}", tag = "terminals", params(("session_id" = SessionId, Path), ("terminal_id" = TerminalId, Path)), request_body = RenameTerminal, responses((status = 200, body = TerminalInfo)))]
+pub(crate) async fn rename(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, terminal)): Path<(SessionId, TerminalId)>,
+    Json(rename): Json<RenameTerminal>,
+) -> ApiResult<Json<TerminalInfo>> {
+    let renamed = app.sessions.rename_terminal(&caller.ctx, id, terminal, &rename);
+    Ok(Json(renamed.await?))
 }
 
 /// Ends a terminal.

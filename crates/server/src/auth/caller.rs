@@ -166,6 +166,11 @@ impl Cookie {
         }
     }
 
+    /// Whether browsers send it over HTTPS only.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     fn read(&self, headers: &HeaderMap) -> Option<SecretString> {
         headers
             .get_all(header::COOKIE)

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::caller::WEB_SESSION;
-use super::secret;
+use super::{next, secret};
 use crate::api::extract::Query;
 use crate::api::problem::{ApiError, ApiResult};
 use crate::app::App;
@@ -42,8 +42,9 @@ pub async fn owner(store: &Store) -> Result<Member, StoreError> {
     store.first_owner(FIRST_NAMES.0, FIRST_NAMES.1, Timestamp::now()).await
 }
 
-/// A new one-time link for the owner.
-pub async fn new_link(store: &Store, public_url: &Url) -> Result<SecretString, StoreError> {
+/// A new one-time link for the owner, which leads to a page of this server: `next` is its path, or
+/// none for the first page.
+pub async fn new_link(store: &Store, public_url: &Url, next: Option<&str>) -> Result<SecretString, StoreError> {
     let member = owner(store).await?;
     let code = secret::generate("");
     let now = Timestamp::now();
@@ -53,7 +54,12 @@ pub async fn new_link(store: &Store, public_url: &Url) -> Result<SecretString, S
         .await?;
     let mut url = public_url.clone();
     url.set_path("/login");
-    url.set_query(Some(&format!("code={}", code.expose_secret())));
+    let mut query = url.query_pairs_mut();
+    query.clear().append_pair("code", code.expose_secret());
+    if let Some(next) = next {
+        query.append_pair("next", next);
+    }
+    drop(query);
     Ok(url.to_string().into())
 }
 
@@ -95,9 +101,10 @@ impl LoginLimit {
 #[derive(Debug, Deserialize)]
 pub(crate) struct LoginQuery {
     code: Option<SecretString>,
+    next: Option<String>,
 }
 
-/// `GET /login?code=…`
+/// `GET /login?code=…&next=…`
 pub(crate) async fn login(
     State(app): State<App>,
     method: Method,
@@ -132,10 +139,15 @@ pub(crate) async fn login(
         .add_web_session(&secret::hash_of(&cookie), &member, at, at + WEB_SESSION)
         .await?;
     tracing::info!(user_id = %member.user_id, "signed in with a link");
-    let mut response = Redirect::to("/").into_response();
-    response
-        .headers_mut()
-        .append(header::SET_COOKIE, app.cookie.set(&cookie));
+    let asked = query.next.as_deref().and_then(next::own_page).map(str::to_owned);
+    let kept = next::kept(&headers);
+    let forget = kept.as_ref().and_then(|_| next::forget(app.cookie.is_secure()));
+    let to = asked.or(kept).unwrap_or_else(|| "/".to_owned());
+    let mut response = Redirect::to(&to).into_response();
+    let cookies = [Some(app.cookie.set(&cookie)), forget];
+    for cookie in cookies.into_iter().flatten() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     Ok(response)
 }
 

@@ -15,6 +15,7 @@
 
 pub mod caller;
 pub mod login;
+pub(crate) mod next;
 pub mod origin;
 pub mod secret;
 pub mod tickets;

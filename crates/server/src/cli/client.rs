@@ -6,16 +6,19 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method, header};
 use mistle_protocol::api::{Ticket, TicketPurpose};
 use mistle_protocol::problem::Problem;
+use mistle_protocol::session::Attachment;
 use rand::RngCore as _;
 use reqwest::Upgraded;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::io::ReaderStream;
 use url::Url;
 
 use super::Place;
@@ -82,11 +85,11 @@ impl Client {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
-        let response = request
-            .timeout(REQUEST)
-            .send()
-            .await
-            .map_err(|error| self.unreachable(error))?;
+        self.answer_in_time(request.timeout(REQUEST)).await
+    }
+
+    async fn answer_in_time(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
+        let response = request.send().await.map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let body = response.bytes().await?.to_vec();
         if status.is_success() {
@@ -148,6 +151,35 @@ impl Client {
             answered => answered,
         };
         serde_json::from_slice(&answered?).context("the server's answer can't be read")
+    }
+
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let body = self.answer(self.request(Method::DELETE, path)?).await?;
+        serde_json::from_slice(&body).context("the server's answer can't be read")
+    }
+
+    /// Uploads a file. It takes as long as its bytes take.
+    pub(super) async fn upload(&self, path: &Path) -> anyhow::Result<Attachment> {
+        let cannot = || format!("cannot read {}", path.display());
+        let file = tokio::fs::File::open(path).await.with_context(cannot)?;
+        let metadata = file.metadata().await.with_context(cannot)?;
+        if !metadata.is_file() {
+            bail!("{} is no file; put a folder into an archive first", path.display());
+        }
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let mut url = self.url("/attachments")?;
+        url.query_pairs_mut().append_pair("name", &name);
+        let request = self
+            .http
+            .post(url)
+            .bearer_auth(self.token.expose_secret())
+            .header(header::CONTENT_LENGTH, metadata.len())
+            .body(reqwest::Body::wrap_stream(ReaderStream::new(file)));
+        let body = self
+            .answer_in_time(request)
+            .await
+            .with_context(|| format!("{} was not uploaded", path.display()))?;
+        serde_json::from_slice(&body).context("the server's answer can't be read")
     }
 
     pub(super) async fn act(&self, method: Method, path: &str) -> anyhow::Result<()> {

@@ -10,10 +10,11 @@ use mistle_store::Store;
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::output::{self, Output};
 use super::{FAILED, Place, Serve};
-use crate::auth::login;
+use crate::auth::{login, next};
 use crate::config::{Config, Log, LogFormat};
 use crate::doctor::{self, Status};
 use crate::runtimes::install::{self, Installed, Source};
@@ -133,7 +134,7 @@ fn without_nulls(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-pub(super) async fn login_link(place: &Place, out: Output) -> anyhow::Result<u8> {
+pub(super) async fn login_link(place: &Place, open: Option<String>, out: Output) -> anyhow::Result<u8> {
     let config = Config::load(&place.location())?;
     // The store and not the API: it works for a server that runs and for one that does not.
     std::fs::create_dir_all(&config.data_dir)
@@ -144,7 +145,8 @@ pub(super) async fn login_link(place: &Place, out: Output) -> anyhow::Result<u8>
         .clone()
         .or_else(|| credentials::address(&config.data_dir))
         .unwrap_or_else(|| server::local_url(config.listen));
-    let link = login::new_link(&store, &url).await?;
+    let page = open.as_deref().map(|open| page(open, &url)).transpose()?;
+    let link = login::new_link(&store, &url, page).await?;
     store.close().await;
     if out.json {
         output::value(&serde_json::json!({ "login_link": link.expose_secret() }))?;
@@ -152,6 +154,16 @@ pub(super) async fn login_link(place: &Place, out: Output) -> anyhow::Result<u8>
         output::line(link.expose_secret())?;
     }
     Ok(0)
+}
+
+/// The path of a page, given as such or as its whole address.
+fn page<'a>(open: &'a str, server: &Url) -> anyhow::Result<&'a str> {
+    let path = match open.strip_prefix(server.as_str().trim_end_matches('/')) {
+        Some("") => "/",
+        Some(path) => path,
+        None => open,
+    };
+    next::own_page(path).with_context(|| format!("{open} is no page of {server}"))
 }
 
 pub(super) async fn runtime(place: &Place, command: Runtime, out: Output) -> anyhow::Result<u8> {

@@ -79,7 +79,11 @@ enum Command {
     /// Say what is in force, what is wrong, and what to do
     Doctor,
     /// Print a new one-time link that signs a browser in
-    LoginLink,
+    LoginLink {
+        /// The page that it leads to, such as `/s/ses_…`, with or without the server's address
+        #[arg(long, value_name = "PAGE")]
+        open: Option<String>,
+    },
     /// Bearer tokens of the API
     #[command(subcommand)]
     Token(token::Command),
@@ -121,7 +125,7 @@ async fn dispatch(cli: Cli, out: output::Output) -> anyhow::Result<u8> {
     match command {
         Command::Serve(serve) => local::serve(&place, serve, out).await,
         Command::Doctor => local::doctor(&place, out).await,
-        Command::LoginLink => local::login_link(&place, out).await,
+        Command::LoginLink { open } => local::login_link(&place, open, out).await,
         Command::Runtime(command) => local::runtime(&place, command, out).await,
         Command::Token(command) => token::run(&client::Client::new(&place)?, command, out).await,
         Command::Profile(command) => session::profile(&client::Client::new(&place)?, command, out).await,

@@ -1,6 +1,7 @@
 //! `mistle session` and `mistle profile`.
 
 use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -9,9 +10,11 @@ use jiff::Timestamp;
 use mistle_protocol::agent::{Approval, Decision};
 use mistle_protocol::api::{MAX_MESSAGE_BYTES, NewMessage, NewSession, Page};
 use mistle_protocol::control::Answer;
-use mistle_protocol::id::SessionId;
+use mistle_protocol::id::{AttachmentId, SessionId};
 use mistle_protocol::profile::{ProfileSummary, Repository};
-use mistle_protocol::session::{Activity, Delivery, QueuedMessage, Session, SessionEvent, SessionState};
+use mistle_protocol::session::{
+    Activity, ConversationSummary, Delivery, Destination, QueuedMessage, Session, SessionEvent, SessionState,
+};
 
 use super::client::Client;
 use super::output::{self, Output, plain, short};
@@ -29,11 +32,7 @@ pub(super) enum Command {
     /// Create a session and give its agent a task
     New(New),
     /// List sessions, newest first
-    List {
-        /// How many
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-    },
+    List(List),
     /// Show a session
     Show {
         /// Its id
@@ -72,31 +71,77 @@ pub(super) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// List a session's conversations; `*` marks the active one
+    Conversations {
+        /// The session's id
+        id: SessionId,
+    },
     /// Interrupt the running turn
     Interrupt {
         /// The session's id
         id: SessionId,
+        /// The conversation [default: the active one]
+        #[arg(long, value_name = "ID")]
+        conversation: Option<String>,
     },
-    /// Delete a session with its disk
+    /// Delete a session; it can be restored for some time
     Delete {
         /// Its id
         id: SessionId,
+        /// Destroy it with its disk at once, even if it was deleted before
+        #[arg(long)]
+        now: bool,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
     },
+    /// Bring a deleted session back, stopped
+    Restore {
+        /// Its id
+        id: SessionId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Words that are all in the title, the task, a repository or the id
+    search: Vec<String>,
+    /// How many
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Only these: needs-you, running, ready, stopped, failed
+    #[arg(long, value_delimiter = ',')]
+    status: Vec<String>,
+    /// Only those with this repository: a folder on the server's disk, or a clone URL
+    #[arg(long, short, value_name = "SOURCE")]
+    repository: Option<String>,
+    /// Only those of this profile
+    #[arg(long)]
+    profile: Option<String>,
+    /// Those that were deleted and can be restored
+    #[arg(long)]
+    deleted: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct New {
     /// What the agent should do; `-` reads it from standard input
     task: String,
-    /// The repository: a folder on the server's disk, or a clone URL
+    /// A repository: a folder on the server's disk, or a clone URL; again for more
     #[arg(long, short, value_name = "SOURCE")]
-    repository: Option<String>,
-    /// Branch or tag [default: the repository's own]
+    repository: Vec<String>,
+    /// Branch or tag of the first repository [default: its own]
     #[arg(long, requires = "repository")]
     branch: Option<String>,
+    /// A plain folder without git; again for more
+    #[arg(long, value_name = "NAME")]
+    workspace: Vec<String>,
+    /// The folder to start in, by its name [default: the first repository, or folder]
+    #[arg(long, value_name = "NAME")]
+    primary: Option<String>,
+    /// A file to give to the agent; may be repeated
+    #[arg(long, value_name = "FILE")]
+    attach: Vec<PathBuf>,
     /// The profile [default: the first one]
     #[arg(long)]
     profile: Option<String>,
@@ -119,9 +164,18 @@ pub(super) struct Send {
     id: SessionId,
     /// The text; `-` reads it from standard input
     text: String,
+    /// A file to give to the agent; may be repeated
+    #[arg(long, value_name = "FILE")]
+    attach: Vec<PathBuf>,
     /// Wait for the next turn instead of joining the running one
     #[arg(long)]
     queue: bool,
+    /// Start another conversation with it
+    #[arg(long, conflicts_with = "conversation")]
+    new: bool,
+    /// The conversation that it goes to [default: the active one]
+    #[arg(long, value_name = "ID")]
+    conversation: Option<String>,
     /// The model of this and later turns
     #[arg(long)]
     model: Option<String>,
@@ -196,7 +250,7 @@ pub(super) async fn profile(client: &Client, command: Profile, out: Output) -> a
 pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyhow::Result<u8> {
     match command {
         Command::New(new) => create(client, new, out).await,
-        Command::List { limit } => list(client, limit, out).await,
+        Command::List(asked) => list(client, asked, out).await,
         Command::Show { id } => show(client, id, out).await,
         Command::Send(send) => message(client, send, out).await,
         Command::Approve(answer) => approve(client, answer, out).await,
@@ -213,11 +267,16 @@ pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyho
         Command::Exec(command) => exec::run(client, command).await,
         Command::Start { id, wait } => change(client, id, Verb::Start, wait, out).await,
         Command::Stop { id, wait } => change(client, id, Verb::Stop, wait, out).await,
-        Command::Interrupt { id } => {
-            client.act(Method::POST, &format!("/sessions/{id}/interrupt")).await?;
+        Command::Conversations { id } => conversations(client, id, out).await,
+        Command::Interrupt { id, conversation } => {
+            let which = conversation.map(|id| format!("?conversation={id}")).unwrap_or_default();
+            client
+                .act(Method::POST, &format!("/sessions/{id}/interrupt{which}"))
+                .await?;
             Ok(0)
         }
-        Command::Delete { id, yes } => delete(client, id, yes).await,
+        Command::Delete { id, now, yes } => delete(client, id, now, yes, out).await,
+        Command::Restore { id } => restore(client, id, out).await,
     }
 }
 
@@ -232,6 +291,15 @@ fn text_or_stdin(text: String) -> anyhow::Result<String> {
         .read_to_string(&mut read)
         .context("cannot read standard input")?;
     Ok(read)
+}
+
+/// Uploads files, one after the other.
+async fn upload(client: &Client, files: &[PathBuf]) -> anyhow::Result<Vec<AttachmentId>> {
+    let mut ids = Vec::with_capacity(files.len());
+    for file in files {
+        ids.push(client.upload(file).await?.id);
+    }
+    Ok(ids)
 }
 
 /// A folder relative to where one is becomes absolute; everything else stays as it is.
@@ -249,22 +317,26 @@ fn approve_by_default(wait: &Wait) -> Approve {
 }
 
 async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
-    let repository = match new.repository {
-        Some(text) => Some(Repository {
+    let mut branch = new.branch;
+    let repositories = new.repository.into_iter().map(|text| {
+        Ok(Repository {
             name: None,
             source: source(text)?,
-            branch: new.branch,
-        }),
-        None => None,
-    };
+            branch: branch.take(),
+        })
+    });
+    let mut repositories = repositories.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
     let body = NewSession {
         profile: new.profile,
-        repository,
-        repositories: Vec::new(),
+        repository: repositories.next(),
+        repositories: repositories.collect(),
+        workspaces: new.workspace,
+        primary: new.primary,
         task: text_or_stdin(new.task)?,
         title: new.title,
         model: new.model,
         effort: new.effort,
+        attachments: upload(client, &new.attach).await?,
     };
     let session: Session = client.create("/sessions", &body).await?;
     if !new.wait.wait {
@@ -302,7 +374,13 @@ async fn message(client: &Client, send: Send, out: Output) -> anyhow::Result<u8>
         delivery: if send.queue { Delivery::Queue } else { Delivery::Steer },
         model: send.model,
         effort: send.effort,
-        comments: Vec::new(),
+        attachments: upload(client, &send.attach).await?,
+        destination: match (send.new, send.conversation) {
+            (true, _) => Destination::New,
+            (false, Some(id)) => Destination::Conversation { id },
+            (false, None) => Destination::Active,
+        },
+        ..NewMessage::default()
     };
     let message: QueuedMessage = client.create(&format!("/sessions/{id}/messages"), &body).await?;
     if send.wait.wait {
@@ -317,12 +395,28 @@ async fn message(client: &Client, send: Send, out: Output) -> anyhow::Result<u8>
     Ok(0)
 }
 
-async fn list(client: &Client, limit: u32, out: Output) -> anyhow::Result<u8> {
+async fn list(client: &Client, asked: List, out: Output) -> anyhow::Result<u8> {
+    let limit = asked.limit as usize;
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("deleted", if asked.deleted { "true" } else { "false" });
+    if !asked.search.is_empty() {
+        query.append_pair("q", &asked.search.join(" "));
+    }
+    if !asked.status.is_empty() {
+        query.append_pair("status", &asked.status.join(",").replace('-', "_"));
+    }
+    if let Some(repository) = asked.repository {
+        query.append_pair("repository", &source(repository)?);
+    }
+    if let Some(profile) = &asked.profile {
+        query.append_pair("profile", profile);
+    }
+    let query = query.finish();
     let mut sessions: Vec<Session> = Vec::new();
     let mut cursor = String::new();
-    while sessions.len() < limit as usize {
-        let wanted = (limit as usize - sessions.len()).min(200);
-        let page: Page<Session> = client.get(&format!("/sessions?limit={wanted}{cursor}")).await?;
+    while sessions.len() < limit {
+        let wanted = (limit - sessions.len()).min(200);
+        let page: Page<Session> = client.get(&format!("/sessions?{query}&limit={wanted}{cursor}")).await?;
         sessions.extend(page.data);
         let Some(next) = page.next_cursor else { break };
         cursor = format!("&cursor={next}");
@@ -342,6 +436,39 @@ async fn list(client: &Client, limit: u32, out: Output) -> anyhow::Result<u8> {
     let rows: Vec<_> = sessions.iter().map(row).collect();
     out.table(&["ID", "STATE", "UPDATED", "TITLE"], &rows)?;
     Ok(0)
+}
+
+async fn conversations(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8> {
+    let session: Session = client.get(&format!("/sessions/{id}")).await?;
+    let all: Vec<ConversationSummary> = client.get(&format!("/sessions/{id}/conversations")).await?;
+    if out.json {
+        output::value(&all)?;
+        return Ok(0);
+    }
+    let row = |conversation: &ConversationSummary| {
+        let is_active = session.conversation_id.as_ref() == Some(&conversation.id);
+        vec![
+            if is_active { "*" } else { "" }.to_owned(),
+            plain(&conversation.id),
+            doing(conversation).to_owned(),
+            ago(conversation.updated_at),
+            short(&conversation.title, 60),
+        ]
+    };
+    let rows: Vec<_> = all.iter().map(row).collect();
+    out.table(&["", "ID", "STATE", "UPDATED", "TITLE"], &rows)?;
+    Ok(0)
+}
+
+/// One word for what goes on in a conversation.
+fn doing(conversation: &ConversationSummary) -> &'static str {
+    match conversation {
+        ConversationSummary { approvals: 1.., .. } => "needs you",
+        ConversationSummary { turn_id: Some(_), .. } => "working",
+        ConversationSummary { lost: true, .. } => "lost",
+        ConversationSummary { archived: true, .. } => "archived",
+        _ => "ready",
+    }
 }
 
 /// One word for where a session is and what it does.
@@ -394,6 +521,12 @@ async fn show(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8>
         ),
         ("folder", session.cwd.clone()),
     ];
+    if let Some(deletion) = session.deletion {
+        rows.push((
+            "deleted",
+            format!("{}, kept until {}", ago(deletion.at), minute(deletion.until)),
+        ));
+    }
     if let Some(repository) = &session.repository {
         rows.push(("repository", repository.source.clone()));
     }
@@ -496,14 +629,15 @@ async fn change(client: &Client, id: SessionId, verb: Verb, wait: bool, out: Out
     Ok(0)
 }
 
-async fn delete(client: &Client, id: SessionId, yes: bool) -> anyhow::Result<u8> {
-    if !yes {
+async fn delete(client: &Client, id: SessionId, now: bool, yes: bool, out: Output) -> anyhow::Result<u8> {
+    // What can be undone needs no question.
+    if now && !yes {
         if !std::io::stdin().is_terminal() {
-            bail!("deleting takes the session's disk with it; say --yes");
+            bail!("destroying takes the session's disk with it; say --yes");
         }
         let session: Session = client.get(&format!("/sessions/{id}")).await?;
         output::text(&format!(
-            "Delete \"{}\" with its disk? This can't be undone. [y/N] ",
+            "Destroy \"{}\" with its disk? This can't be undone. [y/N] ",
             short(&session.title, 60)
         ))?;
         let mut answer = String::new();
@@ -512,6 +646,33 @@ async fn delete(client: &Client, id: SessionId, yes: bool) -> anyhow::Result<u8>
             return Ok(FAILED);
         }
     }
-    client.act(Method::DELETE, &format!("/sessions/{id}")).await?;
+    let session: Session = client.delete(&format!("/sessions/{id}?now={now}")).await?;
+    if out.json {
+        output::value(&session)?;
+    } else if let Some(deletion) = session.deletion {
+        output::line(format!(
+            "deleted; until {} `mistle session restore {id}` brings it back",
+            minute(deletion.until)
+        ))?;
+    } else {
+        output::line("destroyed")?;
+    }
     Ok(0)
+}
+
+async fn restore(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8> {
+    let session: Session = client.post(&format!("/sessions/{id}/restore"), &()).await?;
+    if out.json {
+        output::value(&session)?;
+    } else {
+        output::line(format!("restored; {}", state(&session)))?;
+    }
+    Ok(0)
+}
+
+/// A time to the minute, where the reader is.
+fn minute(at: Timestamp) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
 }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use futures::StreamExt as _;
 use mistle_protocol::agent::{
-    AgentEvent, Approval, ApprovalSubject, Decision, FileChange, FileChangeKind, Item, ItemBody, ItemStatus,
-    NoticeLevel, PlanStepStatus, SetupStep, TurnId, TurnOutcome,
+    AgentEvent, Approval, ApprovalSubject, ConversationId, Decision, FileChange, FileChangeKind, Item, ItemBody,
+    ItemStatus, NoticeLevel, PlanStepStatus, SetupStep, TurnId, TurnOutcome,
 };
 use mistle_protocol::api::TicketPurpose;
 use mistle_protocol::control::Answer;
@@ -79,6 +79,7 @@ pub(super) async fn watch(
         out,
         printer: Printer::new(out),
         turn: None,
+        conversation: None,
         ended: HashMap::new(),
         pending: VecDeque::new(),
         caught_up: false,
@@ -102,6 +103,8 @@ struct Watch<'a> {
     out: Output,
     printer: Printer,
     turn: Option<TurnId>,
+    /// Where the turn is, once that is known.
+    conversation: Option<ConversationId>,
     ended: HashMap<TurnId, u8>,
     pending: VecDeque<Approval>,
     caught_up: bool,
@@ -154,12 +157,14 @@ impl Watch<'_> {
             tokio::select! {
                 received = tokio::time::timeout(SILENCE, socket.next()) => match received {
                     Ok(Some(Ok(Message::Text(text)))) => {
-                        let message = serde_json::from_str(&text).context("the server's message can't be read")?;
+                        let message: LiveMessage = serde_json::from_str(&text).context("the server's message can't be read")?;
                         if matches!(message, LiveMessage::Lagged) {
                             return Ok(None);
                         }
-                        if let Some(code) = self.message(message).await? {
-                            return Ok(Some(code));
+                        for message in message.one_by_one() {
+                            if let Some(code) = self.message(message).await? {
+                                return Ok(Some(code));
+                            }
                         }
                     }
                     Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => return Ok(None),
@@ -183,10 +188,11 @@ impl Watch<'_> {
         match message {
             LiveMessage::Event { event } => {
                 self.after = self.after.max(event.seq);
-                if !self.out.json {
+                let code = self.note(event.event.clone());
+                if !self.out.json && !self.is_elsewhere(&event.event) {
                     self.printer.event(&event)?;
                 }
-                if let Some(code) = self.note(event.event) {
+                if let Some(code) = code {
                     return Ok(Some(code));
                 }
             }
@@ -214,7 +220,13 @@ impl Watch<'_> {
                     return Ok(Some(FAILED));
                 }
             }
-            LiveMessage::Lagged | LiveMessage::Changes | LiveMessage::Ports { .. } => {}
+            // Events come one by one here.
+            LiveMessage::Events { .. }
+            | LiveMessage::Lagged
+            | LiveMessage::Changes
+            | LiveMessage::Ports { .. }
+            | LiveMessage::Terminals { .. }
+            | LiveMessage::Comments => {}
         }
         if self.caught_up {
             self.approvals().await
@@ -228,10 +240,15 @@ impl Watch<'_> {
         let EventBody::Agent(event) = event else { return None };
         match event {
             AgentEvent::MessageDelivered {
-                message_id, turn_id, ..
+                message_id,
+                turn_id,
+                conversation_id,
             } => {
                 let Goal::Turn(wanted) = self.goal else { return None };
                 if wanted.map_or(self.turn.is_none(), |wanted| wanted == message_id) {
+                    self.pending
+                        .retain(|approval| approval.conversation_id == conversation_id);
+                    self.conversation = Some(conversation_id);
                     let ended = self.ended.get(&turn_id).copied();
                     self.turn = Some(turn_id);
                     return ended;
@@ -251,7 +268,13 @@ impl Watch<'_> {
                 self.ended.insert(turn_id, code);
                 return ours.then_some(code);
             }
-            AgentEvent::ApprovalRequested { approval } => self.pending.push_back(approval),
+            // What another conversation asks is not answered here.
+            AgentEvent::ApprovalRequested { approval } => {
+                let ours = |own: &ConversationId| *own == approval.conversation_id;
+                if self.conversation.as_ref().is_none_or(ours) {
+                    self.pending.push_back(approval);
+                }
+            }
             AgentEvent::ApprovalResolved { approval_id, .. } => {
                 self.pending.retain(|approval| approval.id != approval_id);
                 if self.asked.as_ref() == Some(&approval_id) {
@@ -261,6 +284,20 @@ impl Watch<'_> {
             _ => {}
         }
         None
+    }
+
+    /// Whether it is about another conversation than the one that is waited for.
+    fn is_elsewhere(&self, event: &EventBody) -> bool {
+        let EventBody::Agent(event) = event else { return false };
+        let of = match event {
+            AgentEvent::ItemStarted { item } | AgentEvent::ItemCompleted { item } => &item.conversation_id,
+            AgentEvent::ItemDelta { conversation_id, .. } | AgentEvent::TurnCompleted { conversation_id, .. } => {
+                conversation_id
+            }
+            AgentEvent::ApprovalRequested { approval } => &approval.conversation_id,
+            _ => return false,
+        };
+        self.conversation.as_ref().is_some_and(|own| own != of)
     }
 
     fn session(&mut self, session: &Session) -> Option<u8> {
@@ -501,6 +538,7 @@ impl Printer {
             },
             AgentEvent::RuntimeReady { .. }
             | AgentEvent::ConversationStarted { .. }
+            | AgentEvent::ConversationRenamed { .. }
             | AgentEvent::ConversationResumed { .. }
             | AgentEvent::MessageDelivered { .. }
             | AgentEvent::TurnStarted { .. }
@@ -561,7 +599,12 @@ impl Printer {
     fn completed(&mut self, item: &Item) -> anyhow::Result<()> {
         let streamed = self.streamed.remove(&item.id);
         match &item.body {
-            ItemBody::UserMessage { text, .. } => self.line(format!("> {}", plain(text).replace('\n', "\n> "))),
+            ItemBody::UserMessage { text, attachments, .. } => {
+                let files = attachments.iter().map(|file| format!("[{}]", file.name));
+                let said = (!text.is_empty()).then(|| text.clone());
+                let lines: Vec<String> = said.into_iter().chain(files).collect();
+                self.line(format!("> {}", plain(&lines.join("\n")).replace('\n', "\n> ")))
+            }
             ItemBody::AgentMessage { text } => self.rest(streamed.as_deref(), text),
             ItemBody::Command {
                 command,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
 use mistle_protocol::profile::Profile;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -31,6 +32,7 @@ pub(super) struct File {
     pub(super) runtimes: BTreeMap<String, Runtime>,
     pub(super) images: Images,
     pub(super) sandbox: Sandbox,
+    pub(super) sessions: Sessions,
     pub(super) limits: Limits,
 }
 
@@ -92,6 +94,12 @@ pub(super) struct HostImage {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Sessions {
+    pub(super) keep_deleted: Option<SignedDuration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Sandbox {
     pub(super) uid_base: Option<u32>,
 }
@@ -101,4 +109,6 @@ pub(super) struct Sandbox {
 pub(super) struct Limits {
     pub(super) connections: Option<usize>,
     pub(super) running_sessions: Option<u32>,
+    pub(super) attachment_mib: Option<u64>,
+    pub(super) unsent_attachments_mib: Option<u64>,
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use mistle_egress::{AllowList, Credential, PermittedAddresses, ProviderRoute, RouteError};
 use mistle_protocol::plan::ApprovalPolicy;
 use mistle_protocol::profile::{EgressPolicy, Profile, Repository, Resources};
@@ -41,6 +42,15 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const DEFAULT_CONNECTIONS: usize = 2048;
 /// The most sandboxes that run at once unless told.
 const DEFAULT_RUNNING_SESSIONS: u32 = 200;
+/// The largest attachment unless told, in MiB: a long recording or a disk image of a small machine.
+const DEFAULT_ATTACHMENT_MIB: u64 = 1024;
+/// What one person may have uploaded and not sent unless told, in MiB: a few of the largest.
+const DEFAULT_UNSENT_ATTACHMENTS_MIB: u64 = 4096;
+/// How long a session that was deleted is kept unless told: what was deleted on a Friday is missed
+/// on Monday. Not longer, because a disk takes room, and who deletes wants it back some day.
+const KEEP_DELETED: SignedDuration = SignedDuration::from_hours(72);
+/// The longest that it may be kept.
+const MAX_KEEP_DELETED: SignedDuration = SignedDuration::from_hours(366 * 24);
 /// Where previews are unless told: browsers take every name below it for their own machine.
 const DEFAULT_PREVIEW_DOMAIN: &str = "localhost";
 /// A host has at most 253 characters; a preview's label takes 39 of them and a dot.
@@ -81,6 +91,8 @@ pub struct Config {
     pub sandboxd: PathBuf,
     /// The embedded sandbox driver.
     pub sandbox: Sandbox,
+    /// What happens to sessions over time.
+    pub sessions: Sessions,
     /// Limits of the whole server.
     pub limits: Limits,
 }
@@ -192,6 +204,21 @@ pub struct Sandbox {
     pub shim: Option<PathBuf>,
 }
 
+/// What happens to sessions over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sessions {
+    /// How long a session that was deleted can be restored; zero destroys it at once.
+    pub keep_deleted: SignedDuration,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            keep_deleted: KEEP_DELETED,
+        }
+    }
+}
+
 /// Limits of the whole server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
@@ -199,6 +226,10 @@ pub struct Limits {
     pub connections: usize,
     /// Sandboxes that run at once.
     pub running_sessions: u32,
+    /// The largest attachment, in bytes.
+    pub attachment_bytes: u64,
+    /// The most that one person's uploads take that no message carries yet, in bytes.
+    pub unsent_attachments_bytes: u64,
 }
 
 /// Where to look for the configuration, from flags and environment.
@@ -337,6 +368,7 @@ impl Config {
             "runtimes": self.runtimes,
             "images": { "host": self.host_image },
             "sandbox": { "uid_base": self.sandbox.uid_base },
+            "sessions": self.sessions,
             "limits": self.limits,
         })
     }
@@ -493,6 +525,12 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
             .image
             .parse::<Image>()
             .map_err(|error| wrong(key("image"), &error.to_string()))?;
+        if let Some(name) = repeated_or_wrong(&profile.workspaces) {
+            return Err(wrong(
+                key("workspaces"),
+                &format!("“{name}” is there twice or can't be the name of a folder"),
+            ));
+        }
         AllowList::parse(&profile.egress.allow).map_err(|error| wrong(key("egress.allow"), &chain(&error)))?;
         check_resources(&profile.resources)
             .map_err(|(field, message)| wrong(key(&format!("resources.{field}")), message))?;
@@ -550,9 +588,29 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
     let limits = Limits {
         connections: file.limits.connections.unwrap_or(DEFAULT_CONNECTIONS),
         running_sessions: file.limits.running_sessions.unwrap_or(DEFAULT_RUNNING_SESSIONS),
+        attachment_bytes: mebibytes(file.limits.attachment_mib.unwrap_or(DEFAULT_ATTACHMENT_MIB)),
+        unsent_attachments_bytes: mebibytes(
+            file.limits
+                .unsent_attachments_mib
+                .unwrap_or(DEFAULT_UNSENT_ATTACHMENTS_MIB),
+        ),
     };
-    if limits.connections == 0 || limits.running_sessions == 0 {
+    if limits.connections == 0 || limits.running_sessions == 0 || limits.attachment_bytes == 0 {
         return Err(wrong("limits".to_owned(), "a limit of 0 allows nothing"));
+    }
+    if limits.unsent_attachments_bytes < limits.attachment_bytes {
+        return Err(wrong(
+            "limits.unsent_attachments_mib".to_owned(),
+            "must be at least `limits.attachment_mib`",
+        ));
+    }
+
+    let keep_deleted = file.sessions.keep_deleted.unwrap_or(KEEP_DELETED);
+    if keep_deleted.is_negative() || keep_deleted > MAX_KEEP_DELETED {
+        return Err(wrong(
+            "sessions.keep_deleted".to_owned(),
+            "must be a time such as `72h`, from `0s` to a year",
+        ));
     }
 
     let database_url = match file.database.url {
@@ -627,6 +685,7 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
             uid_base: file.sandbox.uid_base,
             shim: None,
         },
+        sessions: Sessions { keep_deleted },
         limits,
         data_dir,
     })
@@ -650,6 +709,10 @@ fn preview_domain(domain: &str) -> Result<String, &'static str> {
     } else {
         Err("must be a domain such as `preview.example.com`, without a scheme or port")
     }
+}
+
+fn mebibytes(count: u64) -> u64 {
+    count.saturating_mul(1024 * 1024)
 }
 
 const NAME_RULE: &str = "a name has lower-case letters, digits and dashes, begins and ends with a letter or digit, and at most 63 characters";
@@ -765,6 +828,15 @@ fn demo_provider() -> Provider {
     }
 }
 
+/// The first name that can't be a folder's, or that was there before.
+fn repeated_or_wrong(names: &[String]) -> Option<&str> {
+    let mut seen = std::collections::BTreeSet::new();
+    names
+        .iter()
+        .map(String::as_str)
+        .find(|name| !crate::repositories::is_folder_name(name) || !seen.insert(*name))
+}
+
 fn default_profile(providers: &BTreeMap<String, Provider>, data_dir: &Path) -> Profile {
     let (provider, scripted) = providers
         .iter()
@@ -787,6 +859,7 @@ fn default_profile(providers: &BTreeMap<String, Provider>, data_dir: &Path) -> P
             source: data_dir.join(DEMO_REPOSITORY).display().to_string(),
             branch: None,
         }],
+        workspaces: Vec::new(),
         egress: EgressPolicy::default(),
         resources: Resources::default(),
         environment: BTreeMap::new(),

@@ -10,6 +10,7 @@
 //! | `site` | which host is which preview |
 //! | `access` | one-use codes and the cookie that they become |
 //! | `headers` | what is changed on the way |
+//! | `document` | the script that is added to pages |
 //! | `pool` | connections to apps |
 //! | `pages` | what is said when there is no app |
 //!
@@ -18,7 +19,9 @@
 //! not read holds its sender up. Apps are asked by HTTP/1.1, whatever the browser speaks.
 
 mod access;
+mod document;
 mod headers;
+mod idle;
 mod pages;
 mod pool;
 mod site;
@@ -26,7 +29,7 @@ mod site;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -46,6 +49,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use url::{Url, form_urlencoded};
 
 use self::access::{Access, Guest};
+use self::idle::{Heard, LastHeard};
 use self::pages::{Asker, Page};
 use self::pool::{Failure, Pool};
 pub use self::site::{Place, Preview, Site};
@@ -62,6 +66,9 @@ const OPEN: &str = "/.mistle/open";
 const MAX_RETURN: usize = 2048;
 /// Buffer for each direction of an upgraded connection, in bytes.
 const TUNNEL_BUFFER: usize = 64 * 1024;
+/// How long an upgraded connection may be silent in both directions. Far above what apps and
+/// browsers ping at, so that only what was forgotten ends.
+const TUNNEL_IDLE: Duration = Duration::from_hours(1);
 
 /// All previews. Cheap to clone.
 #[derive(Clone)]
@@ -165,9 +172,11 @@ async fn serve(app: &App, preview: Preview, request: Request) -> Answered<Respon
     let previews = &app.previews;
     let checked = previews.access.check(&app.store, request.headers(), preview).await;
     let guest = checked.map_err(|error| broken(&error))?;
-    if request.uri().path().starts_with(RESERVED) {
-        return open(previews, preview, guest.is_some(), &request);
-    }
+    let target = match Target::of(preview, &request) {
+        Some(target) => target,
+        None if request.uri().path() == document::SCRIPT => return Ok(document::script()),
+        None => return open(previews, preview, guest.is_some(), &request),
+    };
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     let guest = guest.ok_or_else(|| {
         let path = if is_local(path) { path } else { "/" };
@@ -183,7 +192,51 @@ async fn serve(app: &App, preview: Preview, request: Request) -> Answered<Respon
     ) {
         return Err(Page::foreign().into());
     }
-    forward(app, preview, guest, upgrade, request).await
+    forward(app, target, guest, upgrade, request).await
+}
+
+/// What a request of a preview is for.
+struct Target {
+    preview: Preview,
+    /// As the app is asked for it.
+    path: PathAndQuery,
+    /// What comes before it on the origin that was asked.
+    prefix: String,
+}
+
+impl Target {
+    /// The preview itself; or another port of its session, for what its pages fetch there. None
+    /// for what is ours.
+    fn of(preview: Preview, request: &Request) -> Option<Self> {
+        let root = || PathAndQuery::from_static("/");
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(root);
+        if !path.path().starts_with(RESERVED) {
+            return Some(Self {
+                preview,
+                path,
+                prefix: String::new(),
+            });
+        }
+        // Apps keep pages of their own.
+        if request
+            .headers()
+            .get("sec-fetch-mode")
+            .is_some_and(|mode| mode == "navigate")
+        {
+            return None;
+        }
+        let rest = path.as_str().strip_prefix(document::PORTS)?;
+        let (port, rest) = rest.split_at(rest.find('/')?);
+        let other = Preview {
+            port: port.parse().ok().filter(|port| *port != 0)?,
+            ..preview
+        };
+        Some(Self {
+            preview: other,
+            path: rest.parse().ok()?,
+            prefix: format!("{}{port}", document::PORTS),
+        })
+    }
 }
 
 /// Spends a code: sets the cookie, and leads to the path that was wanted.
@@ -229,16 +282,25 @@ fn open(previews: &Previews, preview: Preview, is_guest: bool, request: &Request
 /// Asks the app.
 async fn forward(
     app: &App,
-    preview: Preview,
+    target: Target,
     guest: Guest,
     upgrade: Option<HeaderValue>,
     mut request: Request,
 ) -> Answered<Response> {
     let previews = &app.previews;
+    let Target { preview, path, prefix } = target;
     let authority = authority(&request).ok().flatten().unwrap_or_default();
-    let origin = previews.site.origin(authority);
+    let base = headers::Base {
+        origin: previews.site.origin(authority),
+        prefix,
+        preview,
+    };
+    let page_wanted = document::is_wanted(request.method(), request.headers());
     let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    let request = to_app(&previews.site, preview, request, upgrade)?;
+    let mut request = to_app(&previews.site, preview, path, request, upgrade)?;
+    if page_wanted {
+        document::ask_for_plain(request.headers_mut());
+    }
     let sent = previews
         .pool
         .send(&app.sessions, &guest.caller.ctx, preview, request)
@@ -248,9 +310,16 @@ async fn forward(
         Err(failure) => return Err(explain(app, &guest, preview, failure).await.into()),
     };
     let protocol = response.headers().get(header::UPGRADE).cloned();
-    headers::to_browser(&origin, preview, response.headers_mut());
+    headers::to_browser(&base, response.headers_mut());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(response.map(|body| Body::new(Revocable::new(body, guest.revoked))));
+        let (mut head, body) = response.into_parts();
+        let body = Revocable::new(body, guest.revoked);
+        let body = if page_wanted && document::is_page(&head.headers) {
+            Body::new(document::Scripted::new(body, &mut head.headers))
+        } else {
+            Body::new(body)
+        };
+        return Ok(Response::from_parts(head, body));
     }
     let (Some(client), Some(protocol)) = (client, protocol) else {
         return Err(Page::not_http(preview).into());
@@ -265,6 +334,7 @@ async fn forward(
 fn to_app(
     site: &Site,
     preview: Preview,
+    path: PathAndQuery,
     request: Request,
     upgrade: Option<HeaderValue>,
 ) -> Answered<http::Request<Body>> {
@@ -275,11 +345,7 @@ fn to_app(
     let mut request = http::Request::new(body);
     *request.method_mut() = head.method;
     *request.version_mut() = Version::HTTP_11;
-    *request.uri_mut() = head
-        .uri
-        .into_parts()
-        .path_and_query
-        .map_or_else(|| Uri::from_static("/"), Uri::from);
+    *request.uri_mut() = Uri::from(path);
     *request.headers_mut() = head.headers;
     headers::to_app(site, preview, request.headers_mut());
     if let Some(protocol) = upgrade {
@@ -291,15 +357,21 @@ fn to_app(
 /// Moves an upgraded connection's bytes, until either side is done or may not go on.
 async fn tunnel(client: OnUpgrade, program: OnUpgrade, revoked: CancellationToken, shutdown: CancellationToken) {
     let _open = Gauge::stream("preview");
+    let last = LastHeard::new();
     let copied = async {
         let (client, program) = tokio::try_join!(client, program).map_err(std::io::Error::other)?;
-        let (mut client, mut program) = (TokioIo::new(client), TokioIo::new(program));
+        let heard = |upgraded| Heard {
+            inner: TokioIo::new(upgraded),
+            last: last.clone(),
+        };
+        let (mut client, mut program) = (heard(client), heard(program));
         tokio::io::copy_bidirectional_with_sizes(&mut client, &mut program, TUNNEL_BUFFER, TUNNEL_BUFFER).await
     };
     tokio::select! {
         copied = copied => if let Err(error) = copied {
             tracing::debug!(%error, "an upgraded connection to an app ended");
         },
+        () = last.silent_for(TUNNEL_IDLE) => tracing::debug!("an upgraded connection to an app was silent for too long"),
         () = revoked.cancelled() => {}
         () = shutdown.cancelled() => {}
     }
@@ -313,7 +385,16 @@ async fn explain(app: &App, guest: &Guest, preview: Preview, failure: Failure) -
             let ports = app.sessions.ports(&guest.caller.ctx, preview.session).await;
             Page::closed(site, preview, ports.unwrap_or_default())
         }
-        Failure::Session(SessionError::NotFound { .. } | SessionError::Invalid { .. }) => Page::unknown(),
+        Failure::Session(
+            SessionError::NotFound { .. }
+            | SessionError::Invalid { .. }
+            | SessionError::InvalidRow { .. }
+            | SessionError::Forbidden { .. },
+        ) => Page::unknown(),
+        Failure::Session(SessionError::Conflict {
+            kind: "session-deleted",
+            ..
+        }) => Page::deleted(site, preview),
         Failure::Session(SessionError::Conflict {
             kind: "session-stopped" | "session-stopping",
             ..

@@ -324,15 +324,26 @@ fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = ()> + Send {
         loop {
             // Before a session runs its repository may not be there yet, and a folder would be watched.
             let ready = |view: &View| view.state == SessionState::Running && view.control.is_some();
-            let control = match view.wait_for(ready).await {
-                Ok(view) => view.control.clone(),
+            let (control, cwd) = match view.wait_for(ready).await {
+                Ok(view) => (view.control.clone(), view.cwd.clone()),
                 Err(_) => return,
             };
             let Some(control) = control else { continue };
-            match open(&control, &at("/git/watch", None).finish()).await {
+            let mut elsewhere = view.clone();
+            let mut moved = Box::pin(async {
+                if elsewhere.wait_for(|view| view.cwd != cwd).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            });
+            match open(&control, &at("/git/watch", Some(&cwd)).finish()).await {
                 Ok(response) => {
                     let mut lines = response.into_body().into_data_stream();
-                    while let Ok(Ok(Some(bytes))) = tokio::time::timeout(WATCH_SILENCE, lines.try_next()).await {
+                    loop {
+                        let line = tokio::select! {
+                            line = tokio::time::timeout(WATCH_SILENCE, lines.try_next()) => line,
+                            () = &mut moved => break,
+                        };
+                        let Ok(Ok(Some(bytes))) = line else { break };
                         // How it is watched is the daemon's affair, and what changed is asked for.
                         if bytes.iter().any(|byte| *byte != b'\n') {
                             yield ();

@@ -1,6 +1,7 @@
 //! Comments on a session's changes, and what people have viewed of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -17,7 +18,8 @@ use mistle_store::comments::Added;
 use mistle_store::idempotency::Key;
 
 use super::changes::{AskedChanges, AskedFile};
-use super::{Result, SessionError, Sessions, internal};
+use super::live::Update;
+use super::{Result, SessionError, Sessions, internal, workspaces};
 
 /// How long looking for the places of comments may take; without them the comments are answered
 /// all the same.
@@ -30,7 +32,7 @@ const MAX_LOOKED_AT: usize = 8 * 1024 * 1024;
 const MAX_FINGERPRINT: usize = 128;
 
 /// A file as a comment knows it.
-type Place = (RepoPath, Side, Scope);
+type Place = (Option<String>, RepoPath, Side, Scope);
 
 impl Sessions {
     /// The session's comments, oldest first, with their places in the tree as it is while the
@@ -44,7 +46,7 @@ impl Sessions {
         let mut files: BTreeMap<String, (Place, Vec<usize>)> = BTreeMap::new();
         for (number, comment) in all.iter().enumerate() {
             let anchor = &comment.anchor;
-            let place = (anchor.path.clone(), anchor.side, anchor.scope);
+            let place = (anchor.workspace.clone(), anchor.path.clone(), anchor.side, anchor.scope);
             files
                 .entry(format!("{place:?}"))
                 .or_insert_with(|| (place, Vec::new()))
@@ -71,9 +73,15 @@ impl Sessions {
     }
 
     /// A file's beginning; none when it is not there.
-    async fn content(&self, ctx: &OpContext, id: SessionId, (path, side, scope): Place) -> Result<Option<Vec<u8>>> {
+    async fn content(
+        &self,
+        ctx: &OpContext,
+        id: SessionId,
+        (cwd, path, side, scope): Place,
+    ) -> Result<Option<Vec<u8>>> {
         let asked = AskedFile {
             changes: AskedChanges {
+                cwd,
                 scope,
                 ..AskedChanges::default()
             },
@@ -99,7 +107,10 @@ impl Sessions {
 
     /// Writes a draft.
     pub async fn add_comment(&self, ctx: &OpContext, id: SessionId, new: NewComment) -> Result<Comment> {
-        self.row(ctx, id, Action::UseSession).await?;
+        let row = self.row(ctx, id, Action::UseSession).await?;
+        if let Some(folder) = &new.anchor.workspace {
+            workspaces::find(&row.session, folder, "/anchor/workspace")?;
+        }
         comments::check_text(&new.text).map_err(|denied| denied_comment(denied, "/text"))?;
         comments::check_anchor(&new.anchor).map_err(|denied| denied_comment(denied, "/anchor"))?;
         let now = Timestamp::now();
@@ -116,7 +127,10 @@ impl Sessions {
             updated_at: now,
         };
         match self.shared.needs.store.add_comment(&comment).await.map_err(internal)? {
-            Added::Written => Ok(comment),
+            Added::Written => {
+                self.tell_of_comments(ctx, id);
+                Ok(comment)
+            }
             Added::Full => Err(SessionError::Conflict {
                 kind: "comments-full",
                 message: format!("A session has at most {MAX_COMMENTS} comments. Delete some first."),
@@ -145,6 +159,7 @@ impl Sessions {
             .await
             .map_err(internal)?
         {
+            self.tell_of_comments(ctx, id);
             return Ok(comment);
         }
         Err(sent())
@@ -161,9 +176,17 @@ impl Sessions {
             .await
             .map_err(internal)?
         {
+            self.tell_of_comments(ctx, id);
             return Ok(());
         }
         Err(SessionError::NotFound { what: "comment" })
+    }
+
+    /// Tells the pages that show the session. Without a task nobody does.
+    fn tell_of_comments(&self, ctx: &OpContext, id: SessionId) {
+        if let Some(handle) = self.shared.handles().get(&id) {
+            let _ = handle.updates.send(Arc::new(Update::of_comments(ctx.organization_id)));
+        }
     }
 
     /// What the actor has viewed.
@@ -233,7 +256,7 @@ impl Sessions {
 
     /// Whether a request was carried out earlier; then it is answered as it was, whatever became of
     /// its comments.
-    async fn is_repeated(&self, key: Option<&Key>) -> Result<bool> {
+    pub(super) async fn is_repeated(&self, key: Option<&Key>) -> Result<bool> {
         let Some(key) = key else { return Ok(false) };
         let earlier = self.shared.needs.store.earlier(key, Timestamp::now()).await;
         Ok(earlier.map_err(super::of_store)?.is_some())

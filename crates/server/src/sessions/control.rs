@@ -15,12 +15,13 @@ use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
 use hyper::body::{Frame as BodyFrame, Incoming};
 use hyper::client::conn::http2::SendRequest;
 use mistle_protocol::control::{
-    Ack, Answer, Deliver, Delivered, Exec, Health, Interrupt, OpenTerminal, OpenTui, TerminalInfo,
+    Ack, Answer, Deliver, Delivered, Exec, Health, Interrupt, OpenTerminal, OpenTui, Placed, TerminalInfo,
 };
 use mistle_protocol::frame::{Decoder, Frame, Kind, MAX_PAYLOAD};
 use mistle_protocol::id::TerminalId;
 use mistle_protocol::plan::Plan;
 use mistle_protocol::problem::Problem;
+use mistle_protocol::session::Attachment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -125,6 +126,39 @@ impl Control {
     pub(super) async fn deliver(&self, message: &Deliver) -> Result<Delivered, ControlError> {
         self.ask(Method::POST, "/agent/messages", Some(message), DELIVER_WITHIN)
             .await
+    }
+
+    /// Where a file is that was placed.
+    pub(super) async fn placed(&self, attachment: &Attachment) -> Result<Placed, ControlError> {
+        self.ask(Method::GET, &attachment_path(attachment), None::<&()>, ANSWER_WITHIN)
+            .await
+    }
+
+    /// Places a file. Bytes that can't be read end it early, and the daemon refuses half a file.
+    pub(super) async fn place<E>(
+        &self,
+        attachment: &Attachment,
+        bytes: BoxStream<'static, Result<Bytes, E>>,
+        within: Duration,
+    ) -> Result<Placed, ControlError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        let readable = bytes.map_err(|error| {
+            let error = error.into();
+            tracing::error!(error = %super::trouble::chain(&*error), "an attachment can't be read");
+        });
+        let frames = readable
+            .take_while(|bytes| std::future::ready(bytes.is_ok()))
+            .filter_map(|bytes| std::future::ready(bytes.ok()))
+            .map(|bytes| Ok(BodyFrame::data(bytes)));
+        let body = StreamBody::new(frames).boxed_unsync();
+        self::within(within, async {
+            let response = successful(self.send(Method::PUT, &attachment_path(attachment), body).await?).await?;
+            let bytes = collect(response.into_body()).await?;
+            serde_json::from_slice(&bytes).map_err(|error| ControlError::Unreadable(error.into()))
+        })
+        .await
     }
 
     pub(super) async fn interrupt(&self, interrupt: &Interrupt) -> Result<(), ControlError> {
@@ -318,6 +352,11 @@ fn frames(body: Incoming) -> BoxStream<'static, Result<Frame, ControlError>> {
         }
     }
     .boxed()
+}
+
+fn attachment_path(attachment: &Attachment) -> String {
+    let name = path_segment(&attachment.name);
+    format!("/attachments/{}?name={name}&size={}", attachment.id, attachment.size)
 }
 
 /// One segment of a path: everything but unreserved characters is escaped.

@@ -9,18 +9,20 @@ use mistle_model::session::{Machine, Request};
 use mistle_protocol::api::{MAX_MESSAGE_BYTES, NewSession};
 use mistle_protocol::id::SessionId;
 use mistle_protocol::profile::{Profile, ProfileRef, Repository};
-use mistle_protocol::session::{Activity, Delivery, Session, SessionState};
+use mistle_protocol::session::{Activity, Delivery, Destination, Session, SessionState, Workspace};
 use mistle_store::idempotency::{Key, Outcome};
 use mistle_store::messages::MessageState;
 use mistle_store::sessions::SessionRow;
 
 use super::record::Draft;
-use super::{MAX_NAME, MAX_TITLE, Result, SessionError, Shared, driver, internal, of_store, plan};
+use super::{MAX_NAME, MAX_TITLE, Result, SessionError, Shared, attachments, driver, internal, of_store, plan};
 use crate::profiles;
 use crate::repositories::{self, RepositoryError};
 
 /// The most repositories beside the primary one: each is a clone at the first start.
 const MAX_REPOSITORIES: usize = 20;
+/// The most plain folders.
+const MAX_PLAIN: usize = 20;
 
 pub(super) async fn create(
     shared: &Arc<Shared>,
@@ -35,20 +37,30 @@ pub(super) async fn create(
     {
         return repeated(shared, &earlier).await;
     }
-    check_task(&new.task)?;
+    let attachments = attachments::found(shared, ctx, &new.attachments, false).await?;
+    check_task(&new.task, !attachments.is_empty())?;
     check_name("model-invalid", "/model", new.model.as_deref())?;
     check_name("effort-invalid", "/effort", new.effort.as_deref())?;
     let title = match &new.title {
         Some(given) => title(given)?,
-        None => title_of(&new.task),
+        None => Some(title_of(&new.task))
+            .filter(|title| !title.is_empty())
+            .unwrap_or_else(|| attachments.first().map_or_else(String::new, |file| file.name.clone())),
     };
     let profile = profile(shared, new.profile.as_deref())?;
     let repositories = check_repositories(shared, new.repository, new.repositories).await?;
+    let workspaces = plan::workspaces(repositories, check_plain(new.workspaces)?);
+    check_names(&workspaces)?;
+    let primary = primary(&workspaces, new.primary.as_deref())?;
     check_room(shared)?;
 
-    let row = row(shared, ctx, now, title, profile, repositories, new.model, new.effort);
+    let row = row(
+        shared, ctx, now, title, profile, workspaces, &primary, new.model, new.effort,
+    );
     let mut queue = Queue::default();
-    let task = queue::compose(new.task, Delivery::Steer, None, None, now);
+    let mut task = queue::compose(new.task, Delivery::Steer, None, None, now);
+    task.destination = Destination::New;
+    task.attachments = attachments;
     let task = queue
         .push(task)
         .map_err(|denied| invalid("task-invalid", "/task", denied.to_string()))?;
@@ -58,6 +70,7 @@ pub(super) async fn create(
     let mut draft = Draft::of(&row);
     draft.state(&machine);
     draft.row.session.queued = queue.len();
+    draft.row.session.starter_id = queue.starter();
     draft.message(task, MessageState::Queued);
     match store
         .create_session(&draft.change(), key.as_ref())
@@ -91,7 +104,8 @@ fn row(
     now: Timestamp,
     title: String,
     profile: Profile,
-    repositories: Vec<Repository>,
+    workspaces: Vec<Workspace>,
+    primary: &Workspace,
     model: Option<String>,
     effort: Option<String>,
 ) -> SessionRow {
@@ -110,10 +124,12 @@ fn row(
         provider_label: summary.provider_label,
         scripted: summary.scripted,
         runtime: profile.runtime.clone(),
-        cwd: plan::cwd(repositories.first()),
-        repository: repositories.first().cloned(),
-        workspaces: plan::workspaces(repositories),
+        cwd: primary.path.clone(),
+        repository: primary.repository.clone(),
+        workspaces,
         conversation_id: None,
+        starter_id: None,
+        conversations: Vec::new(),
         turn_id: None,
         model: model.or_else(|| profile.model.clone()),
         effort: effort.or_else(|| profile.effort.clone()),
@@ -121,6 +137,7 @@ fn row(
         usage: None,
         approvals: Vec::new(),
         queued: 0,
+        deletion: None,
         last_seq: 0,
         created_at: now,
         updated_at: now,
@@ -164,32 +181,99 @@ async fn check_repositories(
     primary: Option<Repository>,
     more: Vec<Repository>,
 ) -> Result<Vec<Repository>> {
-    let mut checked = Vec::new();
+    let mut checked: Vec<Repository> = Vec::new();
     if let Some(repository) = primary {
-        checked.push(check_repository(shared, repository, ("/repository/source", "/repository/branch")).await?);
+        checked.push(check_repository(shared, repository, None).await?);
     }
     if more.len() > MAX_REPOSITORIES {
         let message = format!("A session has at most {MAX_REPOSITORIES} repositories.");
         return Err(invalid("too-many-repositories", "/repositories", message));
     }
-    for repository in more {
-        let found = check_repository(shared, repository, ("/repositories", "/repositories")).await?;
-        if checked.iter().any(|other| other.name == found.name) {
-            let name = found.name.unwrap_or_default();
-            let message = format!("Two repositories would have the folder {name}. Give one of them another name.");
-            return Err(invalid("repository-name-taken", "/repositories", message));
+    for (row, repository) in more.into_iter().enumerate() {
+        let named = repository.name.is_some();
+        let mut found = check_repository(shared, repository, Some(row)).await?;
+        let taken = |name: &Option<String>| checked.iter().any(|other| other.name == *name);
+        if taken(&found.name) {
+            let name = found.name.take().unwrap_or_default();
+            if named {
+                let message = format!("Two repositories would have the folder {name}. Give one of them another name.");
+                return Err(SessionError::InvalidRow {
+                    kind: "repository-name-taken",
+                    list: "/repositories",
+                    row,
+                    field: "/name",
+                    message,
+                });
+            }
+            found.name = (2..=MAX_REPOSITORIES + 2)
+                .map(|number| Some(format!("{name}-{number}")))
+                .find(|name| !taken(name))
+                .flatten();
         }
         checked.push(found);
     }
     Ok(checked)
 }
 
-/// The repository with the name of its folder. `pointers` lead to its source and its branch.
-async fn check_repository(
-    shared: &Shared,
-    repository: Repository,
-    pointers: (&'static str, &'static str),
-) -> Result<Repository> {
+fn check_plain(names: Vec<String>) -> Result<Vec<String>> {
+    if names.len() > MAX_PLAIN {
+        let message = format!("A session has at most {MAX_PLAIN} plain folders.");
+        return Err(invalid("too-many-workspaces", "/workspaces", message));
+    }
+    match names.iter().position(|name| !repositories::is_folder_name(name)) {
+        None => Ok(names),
+        Some(row) => Err(SessionError::InvalidRow {
+            kind: "workspace-name-invalid",
+            list: "/workspaces",
+            row,
+            field: "",
+            message: "A folder's name has 1 to 64 letters, digits, dots, dashes and underscores, and begins with none of “.” and “-”.".to_owned(),
+        }),
+    }
+}
+
+/// Repositories come first and have names of their own, so what is there twice is a plain folder.
+fn check_names(workspaces: &[Workspace]) -> Result<()> {
+    let plain = workspaces.iter().filter(|workspace| workspace.repository.is_none());
+    for (row, folder) in plain.enumerate() {
+        if workspaces.iter().filter(|other| other.name == folder.name).count() > 1 {
+            return Err(SessionError::InvalidRow {
+                kind: "workspace-name-taken",
+                list: "/workspaces",
+                row,
+                field: "",
+                message: format!(
+                    "Two folders would be called {}. Give one of them another name.",
+                    folder.name
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The workspace of that name; the first one when no name is given.
+fn primary(workspaces: &[Workspace], name: Option<&str>) -> Result<Workspace> {
+    let found = match name {
+        None => workspaces.first(),
+        Some(name) => workspaces.iter().find(|workspace| workspace.name == name),
+    };
+    found.cloned().ok_or_else(|| {
+        let offered: Vec<&str> = workspaces.iter().map(|workspace| workspace.name.as_str()).collect();
+        invalid(
+            "workspace-not-found",
+            "/primary",
+            format!(
+                "The session would have no such folder. It would have: {}.",
+                offered.join(", ")
+            ),
+        )
+    })
+}
+
+/// The repository with the name of its folder. `row` says which one of the list it is; it is the
+/// request's `repository` otherwise.
+async fn check_repository(shared: &Shared, repository: Repository, row: Option<usize>) -> Result<Repository> {
     let data_dir = shared.needs.config.data_dir.clone();
     let given = repository.clone();
     let checked = tokio::task::spawn_blocking(move || repositories::check(&given, &data_dir))
@@ -197,8 +281,17 @@ async fn check_repository(
         .map_err(internal)?;
     let found = checked.map_err(|error| {
         let of_branch = matches!(error, RepositoryError::NoBranch { .. });
-        let pointer = if of_branch { pointers.1 } else { pointers.0 };
-        invalid(error.kind(), pointer, error.to_string())
+        match (row, of_branch) {
+            (None, false) => invalid(error.kind(), "/repository/source", error.to_string()),
+            (None, true) => invalid(error.kind(), "/repository/branch", error.to_string()),
+            (Some(row), _) => SessionError::InvalidRow {
+                kind: error.kind(),
+                list: "/repositories",
+                row,
+                field: if of_branch { "/branch" } else { "/source" },
+                message: error.to_string(),
+            },
+        }
     })?;
     Ok(Repository {
         name: Some(found.name),
@@ -219,8 +312,8 @@ pub(super) fn check_room(shared: &Shared) -> Result<()> {
     })
 }
 
-fn check_task(task: &str) -> Result<()> {
-    if task.trim().is_empty() {
+fn check_task(task: &str, has_files: bool) -> Result<()> {
+    if task.trim().is_empty() && !has_files {
         return Err(invalid(
             "task-empty",
             "/task",
@@ -291,8 +384,11 @@ mod tests {
             Err(SessionError::Invalid { kind, .. }) => kind,
             _ => "",
         };
-        assert_eq!(kind(check_task(" \n")), "task-empty");
-        assert_eq!(kind(check_task(&"x".repeat(MAX_MESSAGE_BYTES + 1))), "task-too-long");
+        assert_eq!(kind(check_task(" \n", false)), "task-empty");
+        assert_eq!(
+            kind(check_task(&"x".repeat(MAX_MESSAGE_BYTES + 1), true)),
+            "task-too-long"
+        );
         assert_eq!(kind(check_name("model-invalid", "/model", Some(""))), "model-invalid");
         assert_eq!(kind(title("a\nb").map(drop)), "title-invalid");
     }

@@ -20,12 +20,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mistle_model::queue::{self, Queue};
 use mistle_model::session::{self as machine, Admitted, Effect, Machine, Operation, Stored};
-use mistle_model::summary;
-use mistle_protocol::agent::{AgentEvent, JournalEntry};
-use mistle_protocol::api::MessagePatch;
+use mistle_model::{conversations as summarized, summary};
+use mistle_protocol::agent::{AgentEvent, ConversationId, JournalEntry, ModelOption};
+use mistle_protocol::api::{ConversationPatch, MessagePatch};
 use mistle_protocol::control::{Deliver, Delivered, Health};
 use mistle_protocol::id::{MessageId, SessionId};
-use mistle_protocol::session::{Delivery, QueuedMessage, Session, SessionEvent, SessionState, Trouble, Workspace};
+use mistle_protocol::session::{
+    ConversationSummary, Delivery, Destination, QueuedMessage, Session, SessionEvent, SessionState, Trouble, Workspace,
+};
 use mistle_sandbox::Exit;
 use mistle_store::StoreError;
 use mistle_store::idempotency::{Key, Outcome};
@@ -38,7 +40,8 @@ use super::control::{Control, ControlError};
 use super::link::{self, Go, LinkEvent, Listener};
 use super::live::{MAX_BEHIND, Update};
 use super::record::{Draft, is_at_rest};
-use super::{SessionError, Shared, egress, plan, trouble};
+use super::{SessionError, Shared, attachments, conversations, egress, plan, trouble};
+use crate::profiles;
 
 /// Requests that wait for the task; more wait in their handlers.
 const MAX_COMMANDS: usize = 64;
@@ -63,8 +66,16 @@ pub(super) enum Command {
     Rename(String, Reply<Session>),
     /// Another workspace becomes the primary one.
     Relocate(Workspace, Reply<Session>),
+    /// Another conversation becomes the active one.
+    Activate(ConversationId, Reply<Session>),
+    ChangeConversation {
+        id: ConversationId,
+        patch: ConversationPatch,
+        reply: Reply<ConversationSummary>,
+    },
     Send {
-        message: QueuedMessage,
+        /// Boxed, for it is much larger than what else is asked.
+        message: Box<QueuedMessage>,
         key: Option<Key>,
         reply: Reply<QueuedMessage>,
     },
@@ -96,7 +107,7 @@ enum Happening {
 }
 
 enum Incoming {
-    Command(Command),
+    Command(Box<Command>),
     Link(LinkEvent),
     Happening(Happening),
     Tick,
@@ -106,6 +117,8 @@ enum Incoming {
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub(super) state: SessionState,
+    /// The folder of the primary workspace.
+    pub(super) cwd: String,
     pub(super) control: Option<Control>,
 }
 
@@ -159,6 +172,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, row: SessionRow, queue: Queue, running
     let updates = broadcast::channel(MAX_BEHIND).0;
     let (view, viewed) = watch::channel(View {
         state: row.session.state,
+        cwd: row.session.cwd.clone(),
         control: None,
     });
     let handle = Handle {
@@ -194,6 +208,12 @@ pub(super) fn spawn(shared: &Arc<Shared>, row: SessionRow, queue: Queue, running
     handle
 }
 
+/// The queue as the store left it.
+pub(super) fn restored(row: &SessionRow, entries: Vec<queue::Entry>) -> Queue {
+    let session = &row.session;
+    Queue::restore(entries, session.conversation_id.as_deref(), session.starter_id)
+}
+
 fn stored(row: &SessionRow) -> Stored {
     let session = &row.session;
     // Otherwise the trouble is the agent's and not the sandbox's.
@@ -202,6 +222,7 @@ fn stored(row: &SessionRow) -> Stored {
         state: session.state,
         since: session.state_since,
         trouble: session.trouble.clone().filter(|_| of_sandbox),
+        trash: session.deletion,
         ready: row.ready,
     }
 }
@@ -221,19 +242,20 @@ impl Task {
             draft.state(&self.machine);
             self.commit_surely(draft).await;
         }
+        self.adopt_conversations().await;
         self.carry_out(effects).await;
         while !self.purged {
             self.deliver_next().await;
             let deadline = self.machine.deadline();
             let incoming = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(command) = self.commands.recv() => Incoming::Command(command),
+                Some(command) = self.commands.recv() => Incoming::Command(Box::new(command)),
                 Some(event) = self.links.recv() => Incoming::Link(event),
                 Some(happening) = self.happenings.recv() => Incoming::Happening(happening),
                 () = until(deadline), if deadline.is_some() => Incoming::Tick,
             };
             match incoming {
-                Incoming::Command(command) => self.command(command).await,
+                Incoming::Command(command) => self.command(*command).await,
                 Incoming::Link(event) => self.linked(event).await,
                 Incoming::Happening(happening) => self.happened(happening).await,
                 Incoming::Tick => self.feed(machine::Event::Tick).await,
@@ -241,6 +263,19 @@ impl Task {
         }
         if self.purged {
             self.shared.forget(self.id());
+        }
+    }
+
+    async fn adopt_conversations(&mut self) {
+        let mut draft = Draft::of(&self.row);
+        match conversations::adopt(&self.shared.needs.store, &mut draft.row.session).await {
+            Ok(()) if draft.row.session.conversations != self.row.session.conversations => {
+                self.commit_surely(draft).await;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(session = %self.id(), error = %trouble::chain(&error), "cannot read the conversations");
+            }
         }
     }
 
@@ -257,13 +292,31 @@ impl Task {
                 let _ = reply.send(answer);
             }
             Command::Relocate(workspace, reply) => self.relocate(workspace, reply).await,
+            Command::Activate(id, reply) => {
+                let _ = reply.send(self.activate(&id).await);
+            }
+            Command::ChangeConversation { id, patch, reply } => {
+                let _ = reply.send(self.change_conversation(&id, patch).await);
+            }
             Command::Send { message, key, reply } => {
-                let answer = self.send(message, key).await;
+                let answer = self.send(*message, key).await;
                 let _ = reply.send(answer);
             }
             Command::EditMessage { id, patch, reply } => {
                 let before = self.queue.clone();
-                let edited = self.queue.edit(id, patch.text, patch.delivery);
+                let edited = match patch.place {
+                    None => self.queue.edit(id, patch.text, patch.delivery),
+                    Some(place) if patch.text.is_none() && patch.delivery.is_none() => {
+                        self.queue.rearrange(id, place.before)
+                    }
+                    Some(place) => {
+                        let edited = self.queue.edit(id, patch.text, patch.delivery);
+                        edited.and_then(|_| self.queue.rearrange(id, place.before))
+                    }
+                };
+                if edited.is_err() {
+                    self.queue = before.clone();
+                }
                 let answer = self.requeued(edited, MessageState::Queued, before).await;
                 let _ = reply.send(answer);
             }
@@ -286,19 +339,90 @@ impl Task {
             let _ = reply.send(Err(error));
             return;
         }
+        self.publish_view();
         let session = self.row.session.clone();
-        let control = self.link.as_ref().map(|link| link.control.clone());
-        let plan = plan::plan(&self.shared.needs.config, &self.row);
-        let id = self.id();
+        let told = self.tell_plan();
         self.help(async move {
-            if let (Some(control), Ok(plan)) = (control, plan)
-                && let Err(error) = control.put_plan(&plan).await
-            {
-                // The next connection brings the plan along.
-                tracing::warn!(session = %id, error = %trouble::chain(&error), "the sandbox was not told of its folder");
+            if let Some(told) = told {
+                told.await;
             }
             let _ = reply.send(Ok(session));
         });
+    }
+
+    async fn activate(&mut self, id: &str) -> Result<Session, SessionError> {
+        if summarized::find(&self.row.session, id).is_none() {
+            return Err(conversations::not_found());
+        }
+        let before = self.queue.clone();
+        self.queue.activated();
+        let mut draft = Draft::of(&self.row);
+        summarized::activate(&mut draft.row.session, id);
+        self.commit_queue(draft, None, before).await.map(drop)?;
+        Ok(self.row.session.clone())
+    }
+
+    async fn change_conversation(
+        &mut self,
+        id: &str,
+        patch: ConversationPatch,
+    ) -> Result<ConversationSummary, SessionError> {
+        let mut draft = Draft::of(&self.row);
+        let session = &mut draft.row.session;
+        if let Some(title) = &patch.title {
+            summarized::rename(session, id, title);
+        }
+        if let Some(archived) = patch.archived {
+            summarized::archive(session, id, archived).map_err(|working| SessionError::Conflict {
+                kind: "conversation-working",
+                message: working.to_string(),
+            })?;
+        }
+        let changed = summarized::find(session, id)
+            .cloned()
+            .ok_or_else(conversations::not_found)?;
+        self.commit(draft, None).await.map(drop)?;
+        if patch.title.is_some()
+            && let Some(told) = self.tell_plan()
+        {
+            self.help(told);
+        }
+        Ok(changed)
+    }
+
+    /// Gives the daemon the plan as it is, if one is there to hear it. The next connection brings
+    /// it along otherwise.
+    fn tell_plan(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let control = self.link.as_ref()?.control.clone();
+        let plan = plan::plan(&self.shared.needs.config, &self.row).ok()?;
+        let id = self.id();
+        Some(async move {
+            if let Err(error) = control.put_plan(&plan).await {
+                tracing::warn!(session = %id, error = %trouble::chain(&error), "the sandbox was not told of its plan");
+            }
+        })
+    }
+
+    /// Where a message goes that is accepted now.
+    async fn settle(&self, wanted: &Destination) -> Result<Destination, SessionError> {
+        let session = &self.row.session;
+        let mut wanted = conversations::check_destination(session, wanted)?;
+        if let Destination::StartedBy { message_id } = wanted
+            && self.queue.messages().iter().all(|message| message.id != message_id)
+        {
+            // It was delivered, or taken out of the queue.
+            let earlier = self.shared.needs.store.message(self.id(), message_id).await;
+            let earlier = earlier.map_err(super::internal)?.map(|message| message.destination);
+            wanted = match earlier {
+                Some(Destination::Conversation { id }) => {
+                    conversations::check_destination(session, &Destination::Conversation { id })?
+                }
+                _ => return Err(denied_message(queue::Denied::NotFound, "/destination")),
+            };
+        }
+        self.queue
+            .settle(&wanted, session.conversation_id.as_deref())
+            .map_err(|denied| denied_message(denied, "/destination"))
     }
 
     async fn request(&mut self, request: machine::Request) -> Result<Session, SessionError> {
@@ -313,6 +437,7 @@ impl Task {
                     message,
                 });
             }
+            Err(machine::Denied::Trashed) => return Err(super::trashed()),
             Err(machine::Denied::Deleted) => return Err(SessionError::NotFound { what: "session" }),
         };
         let mut draft = Draft::of(&self.row);
@@ -328,9 +453,10 @@ impl Task {
         Ok(self.row.session.clone())
     }
 
-    async fn send(&mut self, message: QueuedMessage, key: Option<Key>) -> Result<QueuedMessage, SessionError> {
+    async fn send(&mut self, mut message: QueuedMessage, key: Option<Key>) -> Result<QueuedMessage, SessionError> {
         let id = message.id;
         let before = self.queue.clone();
+        message.destination = self.settle(&message.destination).await?;
         let entry = self
             .queue
             .push(message.clone())
@@ -520,8 +646,9 @@ impl Task {
         }
     }
 
-    async fn ingest(&mut self, entries: Vec<JournalEntry>, bytes: u64) {
+    async fn ingest(&mut self, mut entries: Vec<JournalEntry>, bytes: u64) {
         let now = Timestamp::now();
+        attachments::tell(&self.shared, self.id(), &self.queue.messages(), &mut entries).await;
         let mut draft = Draft::of(&self.row);
         let mut effects = Vec::new();
         let mut count = 0_u64;
@@ -563,9 +690,16 @@ impl Task {
 
     /// What an entry means for the queue and for the runtime's readiness.
     fn take_in(&mut self, draft: &mut Draft, entry: &JournalEntry, current: bool) {
+        // What the entry starts is the active conversation when this is its message.
+        draft.row.session.starter_id = self.queue.starter();
         match &entry.event {
-            AgentEvent::MessageDelivered { message_id, .. } => {
+            AgentEvent::MessageDelivered {
+                message_id,
+                conversation_id,
+                ..
+            } => {
                 self.flight.take_if(|id| *id == *message_id);
+                self.queue.started(*message_id, conversation_id);
                 if let Some(entry) = self.queue.delivered(*message_id) {
                     let session = &mut draft.row.session;
                     session.model = entry.message.model.clone().or(session.model.take());
@@ -579,21 +713,41 @@ impl Task {
                     draft.message(entry, MessageState::Queued);
                 }
             }
-            AgentEvent::TurnStarted { .. } | AgentEvent::TurnCompleted { .. } => self.queue.stir(),
-            AgentEvent::RuntimeReady { .. } if current => {
+            AgentEvent::TurnStarted { conversation_id, .. } | AgentEvent::TurnCompleted { conversation_id, .. } => {
+                self.queue.stir(Some(conversation_id));
+            }
+            AgentEvent::ConversationStarted {
+                conversation,
+                message_id: Some(message_id),
+            } => self.queue.started(*message_id, &conversation.id),
+            AgentEvent::ConversationLost { conversation_id, .. } => {
+                let was_active = draft.row.session.conversation_id.as_ref() == Some(conversation_id);
+                self.queue.lost(conversation_id, was_active);
+            }
+            AgentEvent::RuntimeReady { models, .. } if current => {
+                self.remember(summary::offered(models));
                 self.runtime_ready = true;
-                self.queue.stir();
+                self.queue.stir(None);
             }
             AgentEvent::RuntimeExited { .. } if current => self.runtime_ready = false,
             _ => {}
         }
     }
 
+    fn remember(&self, models: Vec<ModelOption>) {
+        let shared = self.shared.clone();
+        let (organization, profile) = (self.row.organization_id, self.row.profile.clone());
+        self.help(async move {
+            let needs = &shared.needs;
+            profiles::remember_models(&needs.config, &needs.store, organization, &profile, &models).await;
+        });
+    }
+
     /// A daemon that was ready when it called counts as ready once everything it had said is known.
     async fn ready_if_due(&mut self) {
         if self.ready_at.take_if(|seq| *seq <= self.row.journal_seq).is_some() {
             self.runtime_ready = true;
-            self.queue.stir();
+            self.queue.stir(None);
             self.feed(machine::Event::Ready).await;
         }
     }
@@ -675,7 +829,7 @@ impl Task {
             Some(message) if ready => message.clone(),
             Some(_) => return,
             None => {
-                let Some(id) = self.queue.next(summary::runtime(&self.row.session, ready)) else {
+                let Some(id) = self.queue.next(&summary::runtime(&self.row.session, ready)) else {
                     return;
                 };
                 let Some(entry) = self.queue.sending(id) else { return };
@@ -687,23 +841,30 @@ impl Task {
             }
         };
         let session = &self.row.session;
+        let files = message.attachments;
         let deliver = Deliver {
             message_id: message.id,
-            conversation_id: session.conversation_id.clone(),
+            conversation_id: match &message.destination {
+                Destination::Conversation { id } => Some(id.clone()),
+                _ => None,
+            },
             cwd: Some(session.cwd.clone()),
             steer: message.delivery == Delivery::Steer,
             model: message.model.or_else(|| session.model.clone()),
             effort: message.effort.or_else(|| session.effort.clone()),
             text: message.text,
+            attachments: Vec::new(),
         };
         self.flight = Some(deliver.message_id);
         let happenings = self.happenings_sender.clone();
+        let stored = self.shared.needs.attachments.clone();
         self.help(async move {
-            let outcome = control.deliver(&deliver).await;
+            let id = deliver.message_id;
+            let outcome = attachments::deliver(&stored, &control, deliver, files).await;
             let _ = happenings
                 .send(Happening::Delivered {
                     connection,
-                    id: deliver.message_id,
+                    id,
                     outcome,
                 })
                 .await;
@@ -822,6 +983,7 @@ impl Task {
             async move { store.purge_session(id).await }
         });
         if purged.await.is_ok() {
+            self.shared.needs.attachments.sweep_soon();
             count_state(self.row.session.state, -1.0);
             self.purged = true;
         }
@@ -851,7 +1013,7 @@ impl Task {
                     self.announce(Vec::new(), true, true);
                     return Ok(Outcome::Written);
                 }
-                Err(super::internal(error))
+                Err(super::of_store(error))
             }
         }
     }
@@ -892,7 +1054,9 @@ impl Task {
         loop {
             let error = match attempt().await {
                 Ok(()) => return Ok(()),
-                Err(error @ (StoreError::Stale | StoreError::Unreadable { .. })) => return Err(error),
+                Err(error @ (StoreError::Stale | StoreError::AttachmentTaken | StoreError::Unreadable { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => error,
             };
             tracing::error!(session = %self.id(), error = %trouble::chain(&error), "cannot store; trying again");
@@ -903,8 +1067,12 @@ impl Task {
         }
     }
 
-    fn counted(&self, mut draft: Draft) -> Draft {
+    fn counted(&mut self, mut draft: Draft) -> Draft {
+        for entry in self.queue.take_moved() {
+            draft.also(entry);
+        }
         draft.row.session.queued = self.queue.len();
+        draft.row.session.starter_id = self.queue.starter();
         draft
     }
 
@@ -939,6 +1107,7 @@ impl Task {
             session: looks_different.then(|| self.row.session.clone()),
             queue: queue_changed.then(|| self.queue.messages()),
             events,
+            comments: false,
         });
         if looks_different {
             let _ = self.shared.updates.send(update.clone());
@@ -951,6 +1120,7 @@ impl Task {
         let control = self.link.as_ref().map(|link| link.control.clone());
         self.view.send_replace(View {
             state: self.row.session.state,
+            cwd: self.row.session.cwd.clone(),
             control,
         });
     }
@@ -962,7 +1132,7 @@ impl Task {
         match loaded.await {
             Ok((Some(row), entries)) => {
                 self.row = row;
-                self.queue = Queue::restore(entries);
+                self.queue = restored(&self.row, entries);
             }
             Ok((None, _)) => tracing::error!(session = %self.id(), "the session is gone from the database"),
             Err(error) => {

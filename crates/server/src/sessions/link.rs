@@ -370,6 +370,7 @@ fn parse(line: &[u8]) -> Result<JournalEntry, String> {
         let event = AgentEvent::Notice {
             level: NoticeLevel::Info,
             code: "event_unreadable".to_owned(),
+            conversation_id: None,
             message,
         };
         Ok::<_, serde_json::Error>(JournalEntry { seq, at, event })

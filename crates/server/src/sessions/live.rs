@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use mistle_protocol::api::SessionStatus;
 use mistle_protocol::id::{OrganizationId, SessionId};
 use mistle_protocol::session::{LiveMessage, QueuedMessage, Session, SessionEvent, SessionState};
+use mistle_store::session_index::SessionFilter;
 use mistle_store::{Store, StoreError};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -19,7 +21,7 @@ pub(super) const MAX_BEHIND: usize = 64;
 /// The same for readers of every session.
 pub(super) const MAX_BEHIND_ALL: usize = 512;
 /// Events or sessions that are read at once.
-const PAGE: u32 = 200;
+const PAGE: u32 = 500;
 
 /// One stored change of a session.
 #[derive(Debug)]
@@ -31,6 +33,22 @@ pub(super) struct Update {
     /// The whole queue, when it changed.
     pub(super) queue: Option<Vec<QueuedMessage>>,
     pub(super) events: Vec<SessionEvent>,
+    /// Whether comments changed, which are no part of the session's row.
+    pub(super) comments: bool,
+}
+
+impl Update {
+    /// Only the comments changed.
+    pub(super) fn of_comments(organization_id: OrganizationId) -> Self {
+        Self {
+            organization_id,
+            revision: 0,
+            session: None,
+            queue: None,
+            events: Vec::new(),
+            comments: true,
+        }
+    }
 }
 
 /// Changes of one session, after everything in its record behind `after`.
@@ -62,7 +80,10 @@ pub(super) fn of_session(
                 }
             }
             drop(stored);
-            if !std::mem::replace(&mut caught_up, true) {
+            if std::mem::replace(&mut caught_up, true) {
+                // They may have changed in what was missed.
+                yield LiveMessage::Comments;
+            } else {
                 yield LiveMessage::CaughtUp { seq: place.seq };
             }
             loop {
@@ -94,7 +115,7 @@ struct Place {
 impl Place {
     /// What of an update the reader does not have.
     fn advance(&mut self, update: &Update) -> Vec<LiveMessage> {
-        let mut messages = Vec::new();
+        let mut messages: Vec<_> = update.comments.then_some(LiveMessage::Comments).into_iter().collect();
         for event in update.events.iter().filter(|event| event.seq > self.seq) {
             messages.push(LiveMessage::Event {
                 event: Box::new(event.clone()),
@@ -131,28 +152,28 @@ fn read<'a>(
         let messages = store.queue(id).await?.into_iter().map(|entry| entry.message).collect();
         yield LiveMessage::Queue { messages };
         loop {
-            let page = store.events(id, place.seq, PAGE).await?;
-            if page.is_empty() {
-                break;
-            }
-            for event in page {
-                place.seq = event.seq;
-                yield LiveMessage::Event { event: Box::new(event) };
-            }
+            let events = store.events(id, place.seq, PAGE).await?;
+            let Some(last) = events.last() else { break };
+            place.seq = last.seq;
+            yield LiveMessage::Events { events };
         }
     }
 }
 
-/// Every session of an organization as it is, then their changes.
+/// Every session of an organization that has processes, then the changes of all.
 pub(super) fn of_organization(
     store: Store,
     organization: OrganizationId,
     mut updates: broadcast::Receiver<Arc<Update>>,
 ) -> BoxStream<'static, LiveMessage> {
     async_stream::stream! {
+        let with_processes = SessionFilter {
+            status: vec![SessionStatus::NeedsYou, SessionStatus::Running, SessionStatus::Ready],
+            ..SessionFilter::default()
+        };
         let mut before = None;
         loop {
-            let page = match store.sessions(organization, before, PAGE).await {
+            let page = match store.sessions(organization, &with_processes, before, PAGE).await {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::error!(error = %super::trouble::chain(&error), "a live stream can't read the sessions");

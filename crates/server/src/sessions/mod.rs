@@ -5,8 +5,11 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `attachments` | files that go with messages |
 //! | [`changes`] | what changed in the working tree |
 //! | `comments` | comments on it |
+//! | `commands` | the runtime's own commands |
+//! | `conversations` | its conversations |
 //! | `create` | checks a new session and writes it |
 //! | `driver` | the task that owns a session |
 //! | `link` | the sandbox's connections, and the reader of its journal |
@@ -16,6 +19,8 @@
 //! | `plan` | what a sandbox is asked to be |
 //! | `egress` | its way out |
 //! | [`ports`] | what listens in it, and connections to that |
+//! | `terminals` | its terminals as everyone sees them |
+//! | `watched` | lists that the daemon tells as they change |
 //! | `tui` | the runtime's own interface in a terminal |
 //! | `workspaces` | which folder is the primary one |
 //! | `trouble` | what is wrong, in words |
@@ -23,9 +28,12 @@
 //! A session at rest has no task until someone asks something of it. Terminals and commands go to
 //! the daemon directly: their bytes never wait behind a session's changes.
 
+mod attachments;
 pub mod changes;
+mod commands;
 mod comments;
 mod control;
+mod conversations;
 mod create;
 mod driver;
 mod egress;
@@ -34,10 +42,12 @@ mod live;
 mod plan;
 pub mod ports;
 mod record;
+mod terminals;
 #[cfg(test)]
 mod tests;
 mod trouble;
 mod tui;
+mod watched;
 mod workspaces;
 
 use std::collections::{HashMap, HashSet};
@@ -49,15 +59,17 @@ use futures::stream::BoxStream;
 use mistle_model::authorization::{self, Action, Denied, Ownership};
 use mistle_model::queue::{self, Queue};
 use mistle_model::{OpContext, session as machine};
-use mistle_protocol::agent::{AgentEvent, Approval, Conversation, ConversationId};
-use mistle_protocol::api::{MessagePatch, NewMessage, NewSession, NewTerminal, Page, SessionPatch};
-use mistle_protocol::control::{Answer, Exec, Interrupt, OpenTerminal, TerminalInfo};
+use mistle_protocol::agent::Approval;
+use mistle_protocol::api::{MessagePatch, NewMessage, NewSession, NewTerminal, Page, SessionFacets, SessionPatch};
+use mistle_protocol::control::{Answer, Exec, OpenTerminal, TerminalInfo};
 use mistle_protocol::egress::EgressRecord;
 use mistle_protocol::frame::Frame;
 use mistle_protocol::id::{MessageId, SessionId, TerminalId};
-use mistle_protocol::session::{EventBody, LiveMessage, QueuedMessage, Session, SessionEvent, SessionState};
+use mistle_protocol::ports::Port;
+use mistle_protocol::session::{LiveMessage, QueuedMessage, Session, SessionEvent, SessionState};
 use mistle_store::StoreError;
 use mistle_store::idempotency::Key;
+use mistle_store::session_index::SessionFilter;
 use mistle_store::sessions::SessionRow;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{broadcast, oneshot};
@@ -67,13 +79,12 @@ use tokio_util::task::TaskTracker;
 use self::control::{Control, ControlError};
 use self::driver::{Command, Handle};
 use self::live::{MAX_BEHIND_ALL, Update};
+use self::watched::Watches;
 
 /// The longest title, in characters.
 const MAX_TITLE: usize = 200;
 /// The longest name of a model or a reasoning effort, in bytes.
 const MAX_NAME: usize = 128;
-/// The most conversations that are listed.
-const MAX_CONVERSATIONS: u32 = 500;
 /// The largest terminal, in columns or rows.
 const MAX_TERMINAL: u16 = 1000;
 
@@ -81,6 +92,8 @@ const MAX_TERMINAL: u16 = 1000;
 pub struct Needs {
     /// The database.
     pub store: mistle_store::Store,
+    /// Files that go with messages.
+    pub attachments: crate::attachments::Attachments,
     /// Starts sandboxes.
     pub driver: Arc<dyn mistle_sandbox::Driver>,
     /// Outgoing traffic.
@@ -108,12 +121,34 @@ pub enum SessionError {
         /// What is wrong and what to do.
         message: String,
     },
+    /// A row of a list in the request is wrong.
+    #[error("{message}")]
+    InvalidRow {
+        /// Stable name, such as `repository-not-found`.
+        kind: &'static str,
+        /// JSON pointer to the list.
+        list: &'static str,
+        /// Which row, counted from 0.
+        row: usize,
+        /// The row's field, such as `/source`; empty for the row.
+        field: &'static str,
+        /// What is wrong and what to do.
+        message: String,
+    },
     /// The session's state does not allow it.
     #[error("{message}")]
     Conflict {
         /// Stable name, such as `session-stopped`, `approval-answered`.
         kind: &'static str,
         /// Why, and what to do.
+        message: String,
+    },
+    /// The actor sees it and may not do this to it.
+    #[error("{message}")]
+    Forbidden {
+        /// Stable name: `role-needed`.
+        kind: &'static str,
+        /// Who may.
         message: String,
     },
     /// The sandbox does not answer.
@@ -151,7 +186,9 @@ struct Shared {
     /// Every change of any session.
     updates: broadcast::Sender<Arc<Update>>,
     /// The sessions whose ports somebody reads.
-    ports: ports::Watches,
+    ports: Watches<Port>,
+    /// The sessions whose terminals somebody reads.
+    terminals: Watches<TerminalInfo>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -170,7 +207,10 @@ impl Shared {
         let id = row.session.id;
         self.handles()
             .entry(id)
-            .or_insert_with(|| driver::spawn(self, row, Queue::restore(entries), running))
+            .or_insert_with(|| {
+                let queue = driver::restored(&row, entries);
+                driver::spawn(self, row, queue, running)
+            })
             .clone()
     }
 
@@ -183,6 +223,7 @@ impl Shared {
             session: Some(session.clone()),
             queue: Some(queue.messages()),
             events,
+            comments: false,
         };
         self.handles()
             .insert(session.id, driver::spawn(self, row, queue, false));
@@ -207,7 +248,8 @@ impl Sessions {
             needs,
             handles: Mutex::default(),
             updates: broadcast::channel(MAX_BEHIND_ALL).0,
-            ports: ports::Watches::default(),
+            ports: Watches::default(),
+            terminals: Watches::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -241,19 +283,31 @@ impl Sessions {
         create::create(&self.shared, ctx, new, key).await
     }
 
-    /// The organization's sessions, newest first.
-    pub async fn list(&self, ctx: &OpContext, cursor: Option<&str>, limit: u32) -> Result<Page<Session>> {
+    /// The organization's sessions that a filter lets through, newest first.
+    pub async fn list(
+        &self,
+        ctx: &OpContext,
+        filter: &SessionFilter,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Session>> {
         let before = parse_cursor(cursor)?;
         let data = self
             .shared
             .needs
             .store
-            .sessions(ctx.organization_id, before, limit)
+            .sessions(ctx.organization_id, filter, before, limit)
             .await
             .map_err(internal)?;
         let full = data.len() as u64 >= u64::from(limit);
         let next_cursor = data.last().filter(|_| full).map(|session| session.id.to_string());
         Ok(Page { data, next_cursor })
+    }
+
+    /// What the organization's sessions can be filtered by.
+    pub async fn facets(&self, ctx: &OpContext) -> Result<SessionFacets> {
+        let store = &self.shared.needs.store;
+        store.session_facets(ctx.organization_id).await.map_err(internal)
     }
 
     /// A session.
@@ -265,13 +319,23 @@ impl Sessions {
     pub async fn patch(&self, ctx: &OpContext, id: SessionId, patch: SessionPatch) -> Result<Session> {
         let row = self.row(ctx, id, Action::UseSession).await?;
         let title = patch.title.as_deref().map(create::title).transpose()?;
-        let workspace = patch.cwd.map(|cwd| workspaces::find(&row.session, &cwd)).transpose()?;
+        let workspace = patch
+            .cwd
+            .map(|cwd| workspaces::find(&row.session, &cwd, "/cwd"))
+            .transpose()?;
         let mut session = row.session.clone();
         if let Some(title) = title {
             session = self.command(row.clone(), |reply| Command::Rename(title, reply)).await?;
         }
         if let Some(workspace) = workspace {
-            session = self.command(row, |reply| Command::Relocate(workspace, reply)).await?;
+            session = self
+                .command(row.clone(), |reply| Command::Relocate(workspace, reply))
+                .await?;
+        }
+        if let Some(conversation) = patch.conversation_id {
+            session = self
+                .command(row, |reply| Command::Activate(conversation, reply))
+                .await?;
         }
         Ok(session)
     }
@@ -293,23 +357,26 @@ impl Sessions {
             .await
     }
 
-    /// Deletes it with its disk. Answers as soon as the wish is stored; nobody sees the session any
-    /// more, and its sandbox goes in the background.
-    pub async fn delete(&self, ctx: &OpContext, id: SessionId) -> Result<()> {
+    /// Puts it into the trash: it stops, and its disk is kept for the configured time. With `now`,
+    /// or when that time is zero, it is destroyed instead. Answers as soon as the wish is stored;
+    /// the rest goes on in the background. What is in the trash stays as it is, so that a request
+    /// that is repeated destroys nothing.
+    pub async fn delete(&self, ctx: &OpContext, id: SessionId, now: bool) -> Result<Session> {
         let row = self.row(ctx, id, Action::DeleteSession).await?;
-        self.command(row, |reply| Command::Request(machine::Request::Delete, reply))
-            .await
-            .map(drop)
+        let keep = self.shared.needs.config.sessions.keep_deleted;
+        let request = if now || keep.is_zero() {
+            machine::Request::Delete
+        } else {
+            machine::Request::Trash { keep }
+        };
+        self.command(row, |reply| Command::Request(request, reply)).await
     }
 
-    /// Interrupts the running turn. Nothing running is fine.
-    pub async fn interrupt(&self, ctx: &OpContext, id: SessionId) -> Result<()> {
-        let (row, control) = self.control(ctx, id).await?;
-        Ok(control
-            .interrupt(&Interrupt {
-                conversation_id: row.session.conversation_id,
-            })
-            .await?)
+    /// Takes it out of the trash, stopped. What is not in the trash stays as it is.
+    pub async fn restore_session(&self, ctx: &OpContext, id: SessionId) -> Result<Session> {
+        let row = self.row(ctx, id, Action::DeleteSession).await?;
+        self.command(row, |reply| Command::Request(machine::Request::Restore, reply))
+            .await
     }
 
     /// Stored events after a sequence number, oldest first. The cursor is the last sequence number.
@@ -339,11 +406,13 @@ impl Sessions {
         let updates = handle.updates.subscribe();
         let messages = live::of_session(self.shared.needs.store.clone(), id, after, updates);
         let messages = changes::beside(messages, handle.view.clone());
-        Ok(ports::beside(messages, self.shared.ports.watch(id, handle.view)))
+        let messages = watched::beside(messages, self.shared.ports.watch(id, handle.view.clone()));
+        Ok(watched::beside(messages, self.shared.terminals.watch(id, handle.view)))
     }
 
     #[expect(clippy::unused_async, reason = "a facade of one kind")]
-    /// Every session that the actor may see, then every change of one.
+    /// Every session of the organization that has processes, then every change of one. The others
+    /// are read as pages: there may be thousands.
     pub async fn live_all(&self, ctx: &OpContext) -> Result<BoxStream<'static, LiveMessage>> {
         let updates = self.shared.updates.subscribe();
         Ok(live::of_organization(
@@ -351,35 +420,6 @@ impl Sessions {
             ctx.organization_id,
             updates,
         ))
-    }
-
-    /// The session's conversations, oldest first.
-    pub async fn conversations(&self, ctx: &OpContext, id: SessionId) -> Result<Vec<Conversation>> {
-        self.row(ctx, id, Action::ReadSession).await?;
-        self.started_conversations(id).await
-    }
-
-    /// The conversation, when it is one of the session's.
-    async fn known_conversation(&self, id: SessionId, wanted: ConversationId) -> Result<ConversationId> {
-        let known = self.started_conversations(id).await?;
-        if known.iter().any(|conversation| conversation.id == wanted) {
-            Ok(wanted)
-        } else {
-            Err(SessionError::NotFound { what: "conversation" })
-        }
-    }
-
-    async fn started_conversations(&self, id: SessionId) -> Result<Vec<Conversation>> {
-        let store = &self.shared.needs.store;
-        let events = store
-            .events_of_type(id, "conversation.started", MAX_CONVERSATIONS)
-            .await
-            .map_err(internal)?;
-        let conversation = |event: SessionEvent| match event.event {
-            EventBody::Agent(AgentEvent::ConversationStarted { conversation }) => Some(conversation),
-            _ => None,
-        };
-        Ok(events.into_iter().filter_map(conversation).collect())
     }
 
     /// The messages that wait, oldest first.
@@ -403,7 +443,11 @@ impl Sessions {
         create::check_name("model-invalid", "/model", new.model.as_deref())?;
         create::check_name("effort-invalid", "/effort", new.effort.as_deref())?;
         let mut message = queue::compose(new.text, new.delivery, new.model, new.effort, jiff::Timestamp::now());
+        message.destination = new.destination;
         self.with_comments(id, &mut message, new.comments, key.as_ref()).await?;
+        self.with_attachments(ctx, &mut message, &new.attachments, key.as_ref())
+            .await?;
+        let message = Box::new(message);
         self.command(row, |reply| Command::Send { message, key, reply }).await
     }
 
@@ -540,6 +584,11 @@ impl Sessions {
         Ok(Page { data, next_cursor })
     }
 
+    /// Files that go with messages.
+    pub fn attachments(&self) -> crate::attachments::Attachments {
+        self.shared.needs.attachments.clone()
+    }
+
     /// Lets every driver task finish what it is storing. Sandboxes keep running.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
@@ -558,11 +607,14 @@ impl Sessions {
             created_by: row.created_by,
         };
         match authorization::authorize(ctx, action, thing) {
+            Ok(()) if action == Action::UseSession && row.session.deletion.is_some() => Err(trashed()),
             Ok(()) => Ok(row),
             Err(Denied::Invisible) => Err(SessionError::NotFound { what: "session" }),
             Err(Denied::Role(role)) => {
-                let message = format!("Only the session's maker or someone with the role {role:?} may do this.");
-                Err(SessionError::Conflict {
+                let role = role.name();
+                let message =
+                    format!("Only the person who made the session, or someone with the role {role}, may do this.");
+                Err(SessionError::Forbidden {
                     kind: "role-needed",
                     message,
                 })
@@ -632,6 +684,13 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
+fn trashed() -> SessionError {
+    SessionError::Conflict {
+        kind: "session-deleted",
+        message: "The session is deleted. Restore it first.".to_owned(),
+    }
+}
+
 fn check_size(cols: u16, rows: u16) -> Result<()> {
     for (pointer, size) in [("/cols", cols), ("/rows", rows)] {
         if !(1..=MAX_TERMINAL).contains(&size) {
@@ -662,6 +721,7 @@ fn internal(error: impl std::error::Error + Send + Sync + 'static) -> SessionErr
 fn of_store(error: StoreError) -> SessionError {
     match error {
         StoreError::KeyReused => key_reused(),
+        StoreError::AttachmentTaken => attachments::taken(),
         error => internal(error),
     }
 }

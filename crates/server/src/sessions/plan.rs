@@ -3,9 +3,11 @@
 //! Both follow from the session's row and the configuration alone, so that they are the same at
 //! every start and every connection.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use mistle_protocol::agent::ConversationId;
 use mistle_protocol::plan::{Plan, ProviderPlan, RepositoryPlan, RuntimePlan, WORKSPACES};
 use mistle_protocol::profile::Repository;
 use mistle_protocol::session::{Session, Trouble, Workspace};
@@ -45,6 +47,7 @@ pub(super) fn plan(config: &Config, row: &SessionRow) -> Result<Plan, Trouble> {
     Ok(Plan {
         session_id: session.id,
         repositories: cloned(session).filter_map(repository_plan).collect(),
+        workspaces: plain(session),
         cwd: session.cwd.clone(),
         environment: profile.environment.clone(),
         runtime: RuntimePlan {
@@ -60,12 +63,22 @@ pub(super) fn plan(config: &Config, row: &SessionRow) -> Result<Plan, Trouble> {
             effort: session.effort.clone().or_else(|| profile.effort.clone()),
         },
         conversation_id: session.conversation_id.clone(),
+        titles: titles(session),
     })
 }
 
-/// The folders of a session: one a repository, or the empty one.
-pub(super) fn workspaces(repositories: Vec<Repository>) -> Vec<Workspace> {
-    if repositories.is_empty() {
+/// The titles that people gave, of the conversations that the runtime may be asked for.
+fn titles(session: &Session) -> BTreeMap<ConversationId, String> {
+    let named = session.conversations.iter();
+    let named = named.filter(|conversation| conversation.named && !conversation.lost);
+    named
+        .map(|conversation| (conversation.id.clone(), conversation.title.clone()))
+        .collect()
+}
+
+/// The folders of a session: one a repository, then the plain ones, or the empty one.
+pub(super) fn workspaces(repositories: Vec<Repository>, plain: Vec<String>) -> Vec<Workspace> {
+    if repositories.is_empty() && plain.is_empty() {
         return vec![Workspace {
             name: "workspace".to_owned(),
             path: WORKSPACES.to_owned(),
@@ -79,7 +92,28 @@ pub(super) fn workspaces(repositories: Vec<Repository>) -> Vec<Workspace> {
         branch: repository.branch.clone(),
         repository: Some(repository),
     };
-    repositories.into_iter().map(workspace).collect()
+    let folder = |name: String| Workspace {
+        path: format!("{WORKSPACES}/{name}"),
+        name,
+        repository: None,
+        branch: None,
+    };
+    repositories
+        .into_iter()
+        .map(workspace)
+        .chain(plain.into_iter().map(folder))
+        .collect()
+}
+
+/// The names of the plain folders; the one that holds all others has none.
+fn plain(session: &Session) -> Vec<String> {
+    let below = |workspace: &&Workspace| workspace.repository.is_none() && workspace.path != WORKSPACES;
+    session
+        .workspaces
+        .iter()
+        .filter(below)
+        .map(|workspace| workspace.name.clone())
+        .collect()
 }
 
 fn cloned(session: &Session) -> impl Iterator<Item = &Repository> {

@@ -41,10 +41,14 @@ impl Draft {
         if is_at_rest(state) || state == SessionState::Deleted {
             summary::processes_ended(session);
         }
+        session.deletion = machine.trash();
+        self.row.ready = machine.ready();
+        if state == session.state && machine.since() == session.state_since {
+            return;
+        }
         session.state = state;
         session.state_since = machine.since();
         session.trouble = machine.trouble().cloned();
-        self.row.ready = machine.ready();
         let body = EventBody::Server(ServerEvent::State {
             state,
             trouble: machine.trouble().cloned(),
@@ -67,6 +71,13 @@ impl Draft {
     pub(super) fn message(&mut self, entry: Entry, state: MessageState) {
         self.messages.retain(|row| row.entry.message.id != entry.message.id);
         self.messages.push(MessageRow { entry, state });
+    }
+
+    /// Takes over that a waiting message goes elsewhere, unless the change says more of it.
+    pub(super) fn also(&mut self, entry: Entry) {
+        if self.messages.iter().all(|row| row.entry.message.id != entry.message.id) {
+            self.message(entry, MessageState::Queued);
+        }
     }
 
     /// Whether it changes the queue.

@@ -23,6 +23,7 @@ use mistle_protocol::id::{LayerId, OrganizationId, RequestId, SessionId, UserId}
 use mistle_protocol::session::{Activity, Delivery, EventBody, LiveMessage, Session, SessionEvent, SessionState};
 use mistle_sandbox::{BoxFuture, Driver, Exit, SandboxError, SandboxInfo, SandboxSpec};
 use mistle_store::Store;
+use mistle_store::session_index::SessionFilter;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -285,6 +286,11 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::configured("").await
+    }
+
+    /// With more in its configuration.
+    async fn configured(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = folder.path().join("codex");
         std::fs::create_dir_all(runtime.join("bin")).unwrap();
@@ -293,7 +299,7 @@ impl Bench {
             file: None,
             data_dir: Some(folder.path().to_owned()),
         };
-        let text = format!("[runtimes.codex]\npath = \"{}\"\n", runtime.display());
+        let text = format!("{more}\n[runtimes.codex]\npath = \"{}\"\n", runtime.display());
         let mut config = Config::parse(&text, None, &location).unwrap();
         for provider in config.providers.values_mut() {
             provider.base_url = Some("http://127.0.0.1:9/v1".parse().unwrap());
@@ -324,13 +330,8 @@ impl Bench {
     async fn create(&self) -> SessionId {
         let task = "do it".to_owned();
         let new = NewSession {
-            profile: None,
-            repository: None,
-            repositories: Vec::new(),
             task,
-            title: None,
-            model: None,
-            effort: None,
+            ..NewSession::default()
         };
         self.sessions.create(&self.ctx, new, None).await.unwrap().id
     }
@@ -339,9 +340,7 @@ impl Bench {
         let new = NewMessage {
             text: text.to_owned(),
             delivery,
-            model: None,
-            effort: None,
-            comments: Vec::new(),
+            ..NewMessage::default()
         };
         self.sessions.send(&self.ctx, id, new, None).await.unwrap();
     }
@@ -400,8 +399,10 @@ async fn open(folder: &tempfile::TempDir, config: &Arc<Config>, sandboxes: &Arc<
         .await
         .unwrap();
     let egress = crate::models::gateway(config).unwrap();
+    let files = crate::attachments::Attachments::open(store.clone(), folder.path(), config.limits);
     let needs = Needs {
         store,
+        attachments: files.unwrap(),
         driver: sandboxes.clone(),
         egress,
         config: config.clone(),
@@ -562,7 +563,7 @@ async fn a_rejected_message_says_why_and_can_be_mended() {
     );
     let patch = mistle_protocol::api::MessagePatch {
         text: Some("better".to_owned()),
-        delivery: None,
+        ..mistle_protocol::api::MessagePatch::default()
     };
     bench
         .sessions
@@ -625,7 +626,12 @@ async fn a_journal_that_went_back_goes_on() {
     let mut live = bench.live(id).await;
     let said = async {
         while let Some(message) = live.next().await {
-            if matches!(&message, LiveMessage::Event { event } if texts(std::slice::from_ref(event)) == ["d"]) {
+            let told = match message {
+                LiveMessage::Events { events } => events,
+                LiveMessage::Event { event } => vec![*event],
+                _ => continue,
+            };
+            if texts(&told).last() == Some(&"d") {
                 break;
             }
         }
@@ -763,7 +769,7 @@ async fn stop_and_delete_in_the_middle_of_a_start_wait_for_it() {
         );
         let mut live = bench.live(id).await;
         if delete {
-            bench.sessions.delete(&bench.ctx, id).await.unwrap();
+            bench.sessions.delete(&bench.ctx, id, true).await.unwrap();
         }
         bench.sandboxes.starting.send_replace(true);
         if delete {
@@ -811,18 +817,19 @@ async fn a_reader_that_falls_behind_misses_nothing() {
         tokio::time::timeout(LIMIT, stored).await.unwrap();
     }
     peer.ends_turn("t");
-    let mut seqs = Vec::new();
     let mut seen = Vec::new();
     while let Some(message) = tokio::time::timeout(LIMIT, live.next()).await.unwrap() {
-        if let LiveMessage::Event { event } = message {
-            seqs.push(event.seq);
-            let ended = matches!(event.event, EventBody::Agent(AgentEvent::TurnCompleted { .. }));
-            seen.push(*event);
-            if ended {
-                break;
-            }
+        match message {
+            LiveMessage::Events { events } => seen.extend(events),
+            LiveMessage::Event { event } => seen.push(*event),
+            _ => continue,
+        }
+        let ended = |event: &SessionEvent| matches!(event.event, EventBody::Agent(AgentEvent::TurnCompleted { .. }));
+        if seen.last().is_some_and(ended) {
+            break;
         }
     }
+    let seqs: Vec<u64> = seen.iter().map(|event| event.seq).collect();
     assert!(seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
     assert_eq!(texts(&seen).len(), 2 * super::live::MAX_BEHIND);
 }
@@ -842,14 +849,21 @@ async fn another_organization_sees_nothing() {
         Err(SessionError::NotFound { .. })
     ));
     assert!(matches!(
-        sessions.delete(&stranger, id).await,
+        sessions.delete(&stranger, id, false).await,
         Err(SessionError::NotFound { .. })
     ));
     assert!(matches!(
         sessions.live(&stranger, id, 0).await,
         Err(SessionError::NotFound { .. })
     ));
-    assert_eq!(sessions.list(&stranger, None, 10).await.unwrap().data, []);
+    assert_eq!(
+        sessions
+            .list(&stranger, &SessionFilter::default(), None, 10)
+            .await
+            .unwrap()
+            .data,
+        []
+    );
     // A colleague may work with it and not delete it.
     let colleague = OpContext {
         user_id: UserId::new(),
@@ -857,10 +871,105 @@ async fn another_organization_sees_nothing() {
     };
     assert!(sessions.get(&colleague, id).await.is_ok());
     assert!(matches!(
-        sessions.delete(&colleague, id).await,
-        Err(SessionError::Conflict {
+        sessions.delete(&colleague, id, false).await,
+        Err(SessionError::Forbidden {
             kind: "role-needed",
             ..
         })
     ));
+    assert!(matches!(
+        sessions.restore_session(&colleague, id).await,
+        Err(SessionError::Forbidden { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_deleted_session_stops_at_once_and_comes_back_with_its_disk() {
+    let bench = Bench::new().await;
+    let (id, _peer, _deliveries, _connection) = bench.running().await;
+    let sessions = &bench.sessions;
+    let deleted = sessions.delete(&bench.ctx, id, false).await.unwrap();
+    let deletion = deleted.deletion.expect("it is in the trash");
+    assert_eq!(
+        deletion.until.duration_since(deletion.at),
+        crate::config::Sessions::default().keep_deleted
+    );
+    // Again, as after an answer that was lost.
+    assert_eq!(
+        sessions.delete(&bench.ctx, id, false).await.unwrap().deletion,
+        Some(deletion)
+    );
+    bench.until_state(id, SessionState::Stopped).await;
+
+    let trash = SessionFilter {
+        deleted: true,
+        ..SessionFilter::default()
+    };
+    let ctx = &bench.ctx;
+    let ids = |filter| async move {
+        let page = sessions.list(ctx, &filter, None, 10).await.unwrap();
+        page.data.into_iter().map(|session| session.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(SessionFilter::default()).await, []);
+    assert_eq!(ids(trash.clone()).await, [id]);
+    for refused in [
+        sessions.start(&bench.ctx, id).await.map(drop),
+        sessions
+            .send(&bench.ctx, id, NewMessage::default(), None)
+            .await
+            .map(drop),
+    ] {
+        assert!(
+            matches!(
+                refused,
+                Err(SessionError::Conflict {
+                    kind: "session-deleted",
+                    ..
+                })
+            ),
+            "{refused:?}"
+        );
+    }
+    assert!(bench.sandboxes.dir(id).exists());
+
+    let restored = sessions.restore_session(&bench.ctx, id).await.unwrap();
+    assert_eq!((restored.state, restored.deletion), (SessionState::Stopped, None));
+    assert_eq!(ids(SessionFilter::default()).await, [id]);
+    assert_eq!(ids(trash).await, []);
+    assert!(sessions.start(&bench.ctx, id).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_trash_is_emptied_by_whichever_server_runs_then() {
+    let mut bench = Bench::configured("[sessions]\nkeep_deleted = \"500ms\"").await;
+    let (id, _peer, _deliveries, _connection) = bench.running().await;
+    bench.sessions.delete(&bench.ctx, id, false).await.unwrap();
+    bench.restart().await;
+    let gone = async {
+        while bench.sandboxes.dir(id).exists() || bench.sessions.shared.needs.store.session(id).await.unwrap().is_some()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, gone).await.unwrap();
+    let kept = bench.create().await;
+    let at_once = bench.sessions.delete(&bench.ctx, kept, true).await.unwrap();
+    assert_eq!((at_once.state, at_once.deletion), (SessionState::Deleted, None));
+}
+
+#[tokio::test]
+async fn whoever_looks_is_told_that_comments_changed() {
+    let bench = Bench::new().await;
+    let id = bench.create().await;
+    let mut live = bench.live(id).await;
+    while !matches!(live.next().await, Some(LiveMessage::CaughtUp { .. })) {}
+    let path = serde_json::json!({ "text": "src/main.rs" });
+    let anchor = serde_json::json!({ "path": path, "side": "new", "start_line": 1, "end_line": 1, "quote": ["x"] });
+    let new = serde_json::from_value(serde_json::json!({ "anchor": anchor, "text": "Why?" })).unwrap();
+    let comment = bench.sessions.add_comment(&bench.ctx, id, new).await.unwrap();
+    let told = async { while !matches!(live.next().await, Some(LiveMessage::Comments)) {} };
+    tokio::time::timeout(LIMIT, told).await.unwrap();
+    bench.sessions.delete_comment(&bench.ctx, id, comment.id).await.unwrap();
+    let told = async { while !matches!(live.next().await, Some(LiveMessage::Comments)) {} };
+    tokio::time::timeout(LIMIT, told).await.unwrap();
 }

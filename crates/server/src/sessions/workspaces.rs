@@ -4,8 +4,8 @@ use mistle_protocol::session::{Session, Workspace};
 
 use super::{Result, SessionError};
 
-/// The workspace at a path of the sandbox.
-pub(super) fn find(session: &Session, path: &str) -> Result<Workspace> {
+/// The workspace at a path of the sandbox, which `pointer` leads to in the request.
+pub(super) fn find(session: &Session, path: &str, pointer: &'static str) -> Result<Workspace> {
     let wanted = path.trim_end_matches('/');
     let found = session.workspaces.iter().find(|workspace| workspace.path == wanted);
     found.cloned().ok_or_else(|| {
@@ -16,7 +16,7 @@ pub(super) fn find(session: &Session, path: &str) -> Result<Workspace> {
             .collect();
         SessionError::Invalid {
             kind: "workspace-not-found",
-            pointer: "/cwd",
+            pointer,
             message: format!(
                 "The session has no workspace at this path. It has: {}.",
                 offered.join(", ")

@@ -7,18 +7,19 @@ use serde_json::{Value, json};
 use crate::app::{TestApp, is, problem};
 
 /// Operations that answer a stranger about nothing but itself.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "me_show",
     "me_logout",
     "server_show",
     "profiles_list",
     "repositories_check",
     "sessions_list",
+    "sessions_facets",
     "tokens_list",
     "tickets_create",
 ];
 /// Operations that create something of the stranger's own.
-const CREATING: [&str; 2] = ["sessions_create", "tokens_create"];
+const CREATING: [&str; 3] = ["sessions_create", "tokens_create", "attachments_create"];
 /// WebSockets: a ticket is needed, and a stranger gets none for our objects.
 const STREAMS: [&str; 4] = ["live_all", "live_session", "terminals_io", "exec_run"];
 
@@ -26,11 +27,13 @@ const STREAMS: [&str; 4] = ["live_all", "live_session", "terminals_io", "exec_ru
 fn body(operation: &str) -> Option<Value> {
     let path = json!({ "text": "src/main.rs" });
     Some(match operation {
-        "sessions_change" => json!({ "title": "x" }),
+        "sessions_change" | "conversations_change" => json!({ "title": "x" }),
         "messages_send" | "messages_change" | "comments_change" => json!({ "text": "x" }),
         "approvals_answer" => json!({ "decision": "accept", "message": null }),
         "terminals_open" | "tui_open" => json!({ "cols": 80, "rows": 24 }),
         "changes_discard" | "viewed_mark" => json!({ "path": path, "fingerprint": "x" }),
+        "commands_run" => json!({ "name": "compact" }),
+        "terminals_rename" => json!({ "name": "x" }),
         "changes_restore" => json!({ "undo": "x" }),
         "comments_create" => {
             let anchor = json!({ "path": path, "side": "new", "start_line": 1, "end_line": 1, "quote": ["x"] });
@@ -62,6 +65,8 @@ async fn no_operation_answers_without_credentials_or_about_what_belongs_to_other
                 .replace("{message_id}", "msg_00000000000000000000000000000000")
                 .replace("{terminal_id}", "trm_00000000000000000000000000000000")
                 .replace("{comment_id}", "cmt_00000000000000000000000000000000")
+                .replace("{attachment_id}", "att_00000000000000000000000000000000")
+                .replace("{conversation_id}", "con")
                 .replace("{port}", "3000")
                 .replace("{approval_id}", "apr");
             assert!(!path.contains('{'), "{path} has an object that this test does not know");

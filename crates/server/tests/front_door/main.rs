@@ -6,6 +6,7 @@
 )]
 
 mod app;
+mod attachments;
 mod authorization;
 mod pages;
 mod problems;

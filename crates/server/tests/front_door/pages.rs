@@ -5,7 +5,7 @@ use crate::app::{TestApp, is, problem};
 #[tokio::test]
 async fn a_visitor_who_is_not_signed_in_is_told_how_to() {
     let app = TestApp::start().await;
-    for path in ["/", "/new", "/sessions/ses_1", "/s/ses_1", "/settings/tokens"] {
+    for path in ["/", "/new", "/deleted", "/s/ses_1", "/settings/tokens"] {
         let response = app.http.get(app.url(path)).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path}");
         assert!(response.text().await.unwrap().contains("mistle login-link"));

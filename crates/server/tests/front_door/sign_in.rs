@@ -243,3 +243,40 @@ async fn no_secret_is_stored() {
         }
     }
 }
+
+#[tokio::test]
+async fn one_lands_on_the_page_that_was_asked_for() {
+    let app = TestApp::start().await;
+    let page = "/s/ses_00000000000000000000000000000000?file=a.ts&view=split";
+    let get = |url: String| app.http.get(url).header("accept", "text/html");
+    let refused = get(app.url(page)).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let kept = refused.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(kept.contains("; Path=/login; HttpOnly; SameSite=Lax"), "{kept}");
+    let link = app.running.login_link.expose_secret().to_owned();
+    let pair = kept.split(';').next().unwrap();
+    let landed = get(link).header("cookie", pair).send().await.unwrap();
+    assert_eq!(landed.headers()["location"], page);
+    let cookies: Vec<_> = landed.headers().get_all("set-cookie").iter().collect();
+    assert!(
+        cookies
+            .iter()
+            .any(|cookie| cookie.to_str().unwrap().starts_with("mistle-next=;"))
+    );
+
+    let database = format!("sqlite://{}", app.data.path().join("mistle.db").display());
+    let store = mistle_store::Store::connect(&database).await.unwrap();
+    // A link that names its page; and one that was made to lead elsewhere.
+    for (next, to) in [
+        ("/settings", "/settings"),
+        ("//evil.example", "/"),
+        ("https://evil.example/s/x", "/"),
+    ] {
+        let url = format!("http://{}/", app.running.address).parse().unwrap();
+        let link = mistle_server::auth::login::new_link(&store, &url, Some(next))
+            .await
+            .unwrap();
+        let landed = app.http.get(link.expose_secret()).send().await.unwrap();
+        assert_eq!(landed.headers()["location"], to);
+    }
+}

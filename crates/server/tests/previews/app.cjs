@@ -5,6 +5,7 @@ const port = Number(process.argv[1] ?? process.env.PORT);
 
 const pages = {
   "/": (_, answer) => answer.setHeader("content-type", "text/html").end(`<h1>port ${port}</h1>`),
+  "/page": (_, answer) => answer.setHeader("content-type", "text/html").end("<!doctype html><head><title>x</title></head>"),
   "/echo": (request, answer) =>
     answer.end(JSON.stringify({ method: request.method, url: request.url, version: request.httpVersion, headers: request.headers })),
   "/upload": (request, answer) => {

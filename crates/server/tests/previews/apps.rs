@@ -289,7 +289,11 @@ async fn a_page_says_what_is_wrong_and_what_to_do() -> Result<()> {
         .api()
         .request::<serde_json::Value>(Method::DELETE, &format!("/sessions/{}", world.session), None::<&()>)
         .await?;
-    let (status, _) = browser.text("/").await?;
-    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, page) = browser.text("/").await?;
+    assert_eq!(
+        (status, page.contains("This session is deleted")),
+        (StatusCode::GONE, true),
+        "{page}"
+    );
     Ok(())
 }

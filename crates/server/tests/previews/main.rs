@@ -8,4 +8,6 @@ mod apps;
 #[cfg(test)]
 mod listening;
 #[cfg(test)]
+mod localhost;
+#[cfg(test)]
 mod world;

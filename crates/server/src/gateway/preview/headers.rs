@@ -5,7 +5,7 @@
 //! these with each other (Django, Jupyter and Rails refuse a form, Next.js a server action, webpack
 //! a WebSocket when they differ), and what they compare differs too, so only telling all of them
 //! the same passes everywhere. On the way back an absolute `Location` to that address becomes the
-//! preview's own; bodies are never touched.
+//! preview's own.
 //!
 //! Our cookies and tokens stay on this side, both ways.
 
@@ -160,13 +160,23 @@ fn is_ours(pair: &[u8]) -> bool {
     COOKIES.iter().any(|ours| ours.as_bytes() == name)
 }
 
-/// An answer's headers, as the browser sees them. `origin` is the preview's own.
-pub(super) fn to_browser(origin: &str, preview: Preview, headers: &mut HeaderMap) {
+/// Where the browser finds an app.
+pub(super) struct Base {
+    /// The origin that was asked.
+    pub(super) origin: String,
+    /// What comes before the app's paths there: nothing on its own origin.
+    pub(super) prefix: String,
+    /// The app.
+    pub(super) preview: Preview,
+}
+
+/// An answer's headers, as the browser sees them.
+pub(super) fn to_browser(base: &Base, headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     let location = headers
         .get(header::LOCATION)
         .and_then(|location| location.to_str().ok())
-        .and_then(|location| public_location(origin, preview, location));
+        .and_then(|location| public_location(base, location));
     if let Some(location) = location {
         headers.insert(header::LOCATION, value(location));
     }
@@ -181,8 +191,17 @@ pub(super) fn to_browser(origin: &str, preview: Preview, headers: &mut HeaderMap
     }
 }
 
-/// An absolute address of the app on its own machine, as one of the preview.
-fn public_location(origin: &str, preview: Preview, location: &str) -> Option<String> {
+/// An address of the app, as the browser finds it; none for one that is right
+/// already, or leads elsewhere.
+fn public_location(base: &Base, location: &str) -> Option<String> {
+    let Base {
+        origin,
+        prefix,
+        preview,
+    } = base;
+    if !prefix.is_empty() && location.starts_with('/') && !location.starts_with("//") {
+        return Some(format!("{prefix}{location}"));
+    }
     let url = match Url::parse(location) {
         Err(url::ParseError::RelativeUrlWithoutBase) if location.starts_with("//") => {
             Url::parse(&format!("http:{location}")).ok()?
@@ -199,7 +218,7 @@ fn public_location(origin: &str, preview: Preview, location: &str) -> Option<Str
         && url.port_or_known_default() == Some(preview.port)
         && url.username().is_empty()
         && url.password().is_none();
-    is_app.then(|| format!("{origin}{}", &url[Position::BeforePath..]))
+    is_app.then(|| format!("{origin}{prefix}{}", &url[Position::BeforePath..]))
 }
 
 /// A cookie for exactly this host; none when it would take the place of ours.
@@ -232,6 +251,14 @@ mod tests {
     use mistle_protocol::id::SessionId;
 
     use super::*;
+
+    fn base(preview: Preview, origin: &str, prefix: &str) -> Base {
+        Base {
+            origin: origin.to_owned(),
+            prefix: prefix.to_owned(),
+            preview,
+        }
+    }
 
     fn world() -> (Site, Preview, String) {
         let site = Site::new(&Url::parse("http://127.0.0.1:4747").unwrap(), "localhost");
@@ -317,6 +344,7 @@ mod tests {
     #[test]
     fn only_addresses_of_the_app_itself_are_rewritten() {
         let (_, preview, origin) = world();
+        let own = base(preview, &origin, "");
         for (location, expected) in [
             ("http://localhost:3000", format!("{origin}/")),
             ("http://localhost:3000/a?b#c", format!("{origin}/a?b#c")),
@@ -330,11 +358,7 @@ mod tests {
                 format!("{origin}/@evil.example/"),
             ),
         ] {
-            assert_eq!(
-                public_location(&origin, preview, location),
-                Some(expected),
-                "{location}"
-            );
+            assert_eq!(public_location(&own, location), Some(expected), "{location}");
         }
         for other in [
             "/a",
@@ -348,7 +372,22 @@ mod tests {
             "ws://localhost:3000/",
             "//example.com/",
         ] {
-            assert_eq!(public_location(&origin, preview, other), None, "{other}");
+            assert_eq!(public_location(&own, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_page_fetches_on_another_port_leads_there_again() {
+        let (_, preview, origin) = world();
+        let other = base(preview, &origin, "/.mistle/port/3000");
+        for (location, expected) in [
+            ("/a?b", Some("/.mistle/port/3000/a?b".to_owned())),
+            ("http://localhost:3000/a", Some(format!("{origin}/.mistle/port/3000/a"))),
+            ("a", None),
+            ("//example.com/a", None),
+            ("http://localhost:3001/", None),
+        ] {
+            assert_eq!(public_location(&other, location), expected, "{location}");
         }
     }
 
@@ -363,7 +402,7 @@ mod tests {
             ("location", "/next"),
             ("keep-alive", "timeout=5"),
         ]);
-        to_browser(&origin, preview, &mut answer);
+        to_browser(&base(preview, &origin, ""), &mut answer);
         assert_eq!(
             shown(&answer),
             [

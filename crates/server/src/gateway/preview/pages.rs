@@ -138,14 +138,29 @@ impl Page {
 
     /// The sandbox has no processes.
     pub(super) fn stopped(site: &Site, preview: Preview) -> Self {
-        Self::new(
+        let mut page = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "session-stopped",
             Tone::Stopped,
             "Stopped",
             "This session is stopped",
         )
-        .text("Its files are kept. Start the session, then the server in it, and open this page again.")
+        .text("Its files are kept, its programs ended. Start the session, then the server in it: this page follows.")
+        .action("Start it in Mistle", site.session(preview.session));
+        page.waits = true;
+        page
+    }
+
+    /// The session is in the trash.
+    pub(super) fn deleted(site: &Site, preview: Preview) -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "session-deleted",
+            Tone::Stopped,
+            "Deleted",
+            "This session is deleted",
+        )
+        .text("It can still be restored. Nothing runs in it until then.")
         .action("Go to the session", site.session(preview.session))
     }
 
@@ -286,7 +301,16 @@ impl Page {
             String::new()
         };
         let action = self.action.as_ref().map_or_else(String::new, |(label, address)| {
-            format!("<a class=\"action\" href=\"{}\">{label}</a>", escaped(address))
+            // A page that waits stays open to see the end of it.
+            let elsewhere = if self.waits {
+                " target=\"_blank\" rel=\"noopener\""
+            } else {
+                ""
+            };
+            format!(
+                "<a class=\"action\" href=\"{}\"{elsewhere}>{label}</a>",
+                escaped(address)
+            )
         });
         let parts = [
             ("{refresh}", refresh),
@@ -313,11 +337,21 @@ fn list(ports: &[(Port, String)]) -> String {
             "<li><a href=\"{}\"><span class=\"port\">{}</span><span class=\"command\">{}</span></a></li>",
             escaped(address),
             port.port,
-            escaped(name.map_or("", String::as_str))
+            escaped(&name.map_or_else(String::new, |command| shortened(command)))
         );
     }
     html.push_str("</ul>");
     html
+}
+
+/// A command in the space of one line: of a path from the root only its end, which says more about
+/// a program than the folder that it is installed in.
+fn shortened(command: &str) -> String {
+    let words = command.split(' ').map(|word| match word.rsplit_once('/') {
+        Some((folder, name)) if folder.starts_with('/') && !name.is_empty() => format!("…/{name}"),
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Puts the parts in their places, once: what is put in is not looked at again.
@@ -357,6 +391,18 @@ mod tests {
     use url::Url;
 
     use super::*;
+
+    #[test]
+    fn a_command_is_shown_without_the_folders_of_its_programs() {
+        for (command, shown) in [
+            ("node /workspace/app/node_modules/.bin/vite", "node …/vite"),
+            ("/usr/bin/python3 -m http.server", "…/python3 -m http.server"),
+            ("a ./b/c /d /e/ /", "a ./b/c /d /e/ /"),
+            ("", ""),
+        ] {
+            assert_eq!(shortened(command), shown);
+        }
+    }
 
     #[test]
     fn what_a_sandbox_says_is_text() {
