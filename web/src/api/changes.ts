@@ -25,6 +25,8 @@ export type Viewed = Schemas["Viewed"];
 /** What is compared, and how. */
 export interface Comparison {
   session: string;
+  /** The workspace's folder; the primary one otherwise. */
+  folder?: string | undefined;
   scope: Scope;
   ignoreWhitespace: boolean;
 }
@@ -34,11 +36,14 @@ export const keyOf = (path: RepoPath): string => path.bytes ?? path.text;
 
 const base = (session: string) => `/sessions/${encodeURIComponent(session)}`;
 
-function query({ scope, ignoreWhitespace }: Comparison): URLSearchParams {
+function query({ folder, scope, ignoreWhitespace }: Comparison): URLSearchParams {
   const search = new URLSearchParams({ scope });
+  if (folder) search.set("cwd", folder);
   if (ignoreWhitespace) search.set("ignore_whitespace", "true");
   return search;
 }
+
+const inFolder = (folder: string | undefined) => (folder ? `?${new URLSearchParams({ cwd: folder })}` : "");
 
 function fileQuery(comparison: Comparison, file: ChangedFile): URLSearchParams {
   const search = query(comparison);
@@ -125,14 +130,18 @@ export const changesApi = {
   patchUrl: (comparison: Comparison) =>
     `${API}${base(comparison.session)}/changes/patch?${query(comparison)}`,
 
-  discard: (session: string, body: Discard) =>
-    request<Discarded>(`${base(session)}/changes/discard`, {
+  discard: ({ session, folder }: Comparison, body: Discard) =>
+    request<Discarded>(`${base(session)}/changes/discard${inFolder(folder)}`, {
       action: "Discard changes",
       method: "POST",
       body,
     }),
-  restore: (session: string, undo: string) =>
-    request<void>(`${base(session)}/changes/restore`, { action: "Undo", method: "POST", body: { undo } }),
+  restore: ({ session, folder }: Comparison, undo: string) =>
+    request<void>(`${base(session)}/changes/restore${inFolder(folder)}`, {
+      action: "Undo",
+      method: "POST",
+      body: { undo },
+    }),
 
   viewed: (session: string) =>
     request<Viewed[]>(`${base(session)}/changes/viewed`, { action: "Load viewed files" }),

@@ -8,6 +8,8 @@
 import type {
   Answer,
   Approval,
+  ConversationPatch,
+  ConversationSummary,
   CreatedToken,
   Me,
   MessagePatch,
@@ -22,6 +24,7 @@ import type {
   Repository,
   RepositoryCheck,
   Session,
+  SessionFacets,
   SessionPatch,
   TerminalInfo,
   Ticket,
@@ -178,7 +181,18 @@ export function newIdempotencyKey(): string {
 }
 
 const session = (id: string) => `/sessions/${encodeURIComponent(id)}`;
-const query = (values: Record<string, string | number | undefined | null>) => {
+/** What a list of sessions is narrowed to, and which of its pages. */
+export interface SessionsQuery {
+  cursor?: string;
+  limit?: number;
+  q?: string;
+  status?: string;
+  repository?: string;
+  profile?: string;
+  deleted?: true;
+}
+
+const query = (values: Record<string, string | number | true | undefined | null>) => {
   const search = new URLSearchParams();
   for (const [key, value] of Object.entries(values)) if (value != null) search.set(key, String(value));
   return search.size ? `?${search}` : "";
@@ -197,8 +211,9 @@ export const api = {
       signal,
     }),
 
-  sessions: (cursor?: string, limit = 50) =>
-    request<Page<Session>>(`/sessions${query({ cursor, limit })}`, { action: "Load sessions" }),
+  sessions: (asked: SessionsQuery = {}, signal?: AbortSignal) =>
+    request<Page<Session>>(`/sessions${query({ limit: 50, ...asked })}`, { action: "Load sessions", signal }),
+  sessionFacets: () => request<SessionFacets>("/session-facets", { action: "Load filters" }),
   session: (id: string) => request<Session>(session(id), { action: "Load session" }),
   createSession: (body: NewSession, idempotencyKey: string) =>
     request<Session>("/sessions", { action: "Start session", method: "POST", body, idempotencyKey }),
@@ -208,9 +223,24 @@ export const api = {
     request<Session>(`${session(id)}/start`, { action: "Start session", method: "POST" }),
   stopSession: (id: string) =>
     request<Session>(`${session(id)}/stop`, { action: "Stop session", method: "POST" }),
-  deleteSession: (id: string) => request<void>(session(id), { action: "Delete session", method: "DELETE" }),
-  interrupt: (id: string) =>
-    request<void>(`${session(id)}/interrupt`, { action: "Interrupt", method: "POST" }),
+  deleteSession: (id: string, now = false) =>
+    request<Session>(`${session(id)}${now ? "?now=true" : ""}`, {
+      action: "Delete session",
+      method: "DELETE",
+    }),
+  restoreSession: (id: string) =>
+    request<Session>(`${session(id)}/restore`, { action: "Restore session", method: "POST" }),
+  patchConversation: (id: string, conversation: string, body: ConversationPatch) =>
+    request<ConversationSummary>(`${session(id)}/conversations/${encodeURIComponent(conversation)}`, {
+      action: "Change conversation",
+      method: "PATCH",
+      body,
+    }),
+  interrupt: (id: string, conversation?: string | null) =>
+    request<void>(`${session(id)}/interrupt${query({ conversation })}`, {
+      action: "Interrupt",
+      method: "POST",
+    }),
 
   send: (id: string, body: NewMessage, idempotencyKey: string) =>
     request<QueuedMessage>(`${session(id)}/messages`, {
@@ -245,6 +275,12 @@ export const api = {
     request<TerminalInfo>(`${session(id)}/terminals`, { action: "Open terminal", method: "POST", body }),
   openTui: (id: string, body: NewTui) =>
     request<TerminalInfo>(`${session(id)}/tui`, { action: "Open TUI", method: "POST", body }),
+  renameTerminal: (id: string, terminal: string, name: string) =>
+    request<TerminalInfo>(`${session(id)}/terminals/${encodeURIComponent(terminal)}`, {
+      action: "Rename terminal",
+      method: "PATCH",
+      body: { name },
+    }),
   closeTerminal: (id: string, terminal: string) =>
     request<void>(`${session(id)}/terminals/${encodeURIComponent(terminal)}`, {
       action: "Close terminal",

@@ -39,8 +39,16 @@ export interface components {
         } | {
             /** @description The conversation. */
             conversation: components["schemas"]["Conversation"];
+            message_id?: components["schemas"]["MessageId"] | null;
             /** @enum {string} */
             type: "conversation.started";
+        } | {
+            /** @description The conversation. */
+            conversation_id: components["schemas"]["String"];
+            /** @description The title. */
+            title: string;
+            /** @enum {string} */
+            type: "conversation.renamed";
         } | {
             /** @description The conversation. */
             conversation_id: components["schemas"]["String"];
@@ -129,6 +137,7 @@ export interface components {
             code: string;
             /** @description For a person. */
             message: string;
+            conversation_id?: components["schemas"]["String"] | null;
             /** @enum {string} */
             type: "notice";
         };
@@ -185,6 +194,21 @@ export interface components {
             /** @enum {string} */
             kind: "other";
         };
+        /** @description A file that a person gives to the agent. */
+        Attachment: {
+            /** @description Its id. */
+            id: components["schemas"]["AttachmentId"];
+            /** @description Its name, without folders or control characters. */
+            name: string;
+            /** @description What it is, such as `image/png`, found from its content; `application/octet-stream` when unknown. */
+            media_type: string;
+            /**
+             * Format: int64
+             * @description Its length in bytes.
+             */
+            size: number;
+        };
+        AttachmentId: string;
         /** @description What the tree is compared with. */
         Base: {
             /** @description The commit. */
@@ -318,6 +342,12 @@ export interface components {
             /** @description Whether only the first [`MAX_CHANGED_FILES`] are listed. */
             truncated: boolean;
         };
+        /** @description A command that the runtime took. What it does is in the record. */
+        CommandTaken: {
+            /** @description The conversation. */
+            conversation_id: components["schemas"]["String"];
+            turn_id?: components["schemas"]["String"] | null;
+        };
         /** @description A comment on lines of a diff. */
         Comment: {
             /** @description Its id. */
@@ -347,6 +377,8 @@ export interface components {
         };
         /** @description Where a comment was written, with what is needed to find the place again. */
         CommentAnchor: {
+            /** @description The workspace's folder; none for a session that has one only. */
+            workspace?: string | null;
             /** @description The file. */
             path: components["schemas"]["RepoPath"];
             /** @description Which side of the diff. */
@@ -395,6 +427,45 @@ export interface components {
              */
             created_at: string;
         };
+        /** @description Changes of a conversation. What is absent stays. */
+        ConversationPatch: {
+            /** @description The title, 1 to 200 characters. */
+            title?: string | null;
+            /** @description Whether it is put aside. Not while a turn runs in it. */
+            archived?: boolean | null;
+        };
+        /** @description A conversation as its session shows it. */
+        ConversationSummary: {
+            /** @description The runtime's name for it. */
+            id: components["schemas"]["String"];
+            /** @description The first line of its first message until a person or the runtime gives another; empty before. */
+            title: string;
+            /** @description Whether a person or the runtime gave the title. */
+            named: boolean;
+            /** @description The folder that it was started in. */
+            cwd: string;
+            /** @description Whether a person put it aside. A message to it brings it back. */
+            archived: boolean;
+            /** @description Whether the runtime can't continue it. The next message to it starts another one. */
+            lost: boolean;
+            turn_id?: components["schemas"]["String"] | null;
+            /**
+             * Format: int32
+             * @description How many approvals wait in it.
+             */
+            approvals: number;
+            usage?: components["schemas"]["Usage"] | null;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When something last happened in it.
+             */
+            updated_at: string;
+        };
         /** @description A new bearer token. The only answer that ever carries the secret. */
         CreatedToken: {
             /** @description The token. */
@@ -407,11 +478,45 @@ export interface components {
          * @enum {string}
          */
         Decision: "accept" | "accept_for_session" | "decline";
+        /** @description Since when a session is in the trash, and until when. */
+        Deletion: {
+            /**
+             * Format: date-time
+             * @description When it was deleted.
+             */
+            at: string;
+            /**
+             * Format: date-time
+             * @description When it is destroyed with its disk. Until then it can be restored.
+             */
+            until: string;
+        };
         /**
          * @description When a message is given to the runtime.
          * @enum {string}
          */
         Delivery: "steer" | "queue";
+        /**
+         * @description The conversation that a message goes to. It is settled when the message is accepted, so that
+         *     making another one active later redirects nothing: a queued message never has `active`.
+         */
+        Destination: {
+            /** @enum {string} */
+            kind: "active";
+        } | {
+            /** @enum {string} */
+            kind: "new";
+        } | {
+            /** @description Its id. */
+            id: components["schemas"]["String"];
+            /** @enum {string} */
+            kind: "conversation";
+        } | {
+            /** @description That message. */
+            message_id: components["schemas"]["MessageId"];
+            /** @enum {string} */
+            kind: "started_by";
+        };
         /** @description A line of a diff. */
         DiffLine: {
             /** @description Whether it is there before, after, or both. */
@@ -669,6 +774,8 @@ export interface components {
             /** @description The text. */
             text: string;
             message_id?: components["schemas"]["MessageId"] | null;
+            /** @description Files that went with it. Filled in by the server, which knows them. */
+            attachments?: components["schemas"]["Attachment"][];
             /** @enum {string} */
             kind: "user_message";
         } | {
@@ -744,6 +851,11 @@ export interface components {
          *     message each.
          */
         LiveMessage: {
+            /** @description The events. */
+            events: components["schemas"]["SessionEvent"][];
+            /** @enum {string} */
+            type: "events";
+        } | {
             /** @description The event. */
             event: components["schemas"]["SessionEvent"];
             /** @enum {string} */
@@ -774,6 +886,14 @@ export interface components {
         } | {
             /** @enum {string} */
             type: "changes";
+        } | {
+            /** @enum {string} */
+            type: "comments";
+        } | {
+            /** @description Every terminal. */
+            terminals: components["schemas"]["TerminalInfo"][];
+            /** @enum {string} */
+            type: "terminals";
         } | {
             /** @description Every port, the lowest first. */
             ports: components["schemas"]["Port"][];
@@ -807,6 +927,7 @@ export interface components {
             /** @description The text. */
             text?: string | null;
             delivery?: components["schemas"]["Delivery"] | null;
+            place?: components["schemas"]["QueuePlace"] | null;
         };
         /** @description A model that a runtime offers. */
         ModelOption: {
@@ -844,6 +965,10 @@ export interface components {
             effort?: string | null;
             /** @description Comments that leave with it: drafts of the session. The text may be empty with them. */
             comments?: components["schemas"]["CommentId"][];
+            /** @description The conversation that it goes to. */
+            destination?: components["schemas"]["Destination"];
+            /** @description Files that go with it. The text may be empty with them. */
+            attachments?: components["schemas"]["AttachmentId"][];
         };
         /** @description A session to create. `POST /sessions` takes an `Idempotency-Key` header. */
         NewSession: {
@@ -852,6 +977,13 @@ export interface components {
             repository?: components["schemas"]["Repository"] | null;
             /** @description More repositories to have beside it; without `repository`, the first one is the primary one. */
             repositories?: components["schemas"]["Repository"][];
+            /** @description Plain folders to have beside them, without git: names of 1 to 64 letters, digits, `-`, `_` and `.`. */
+            workspaces?: string[];
+            /**
+             * @description The name of the repository's folder or plain folder to start in; the first repository
+             *     otherwise, or the first folder when there is none.
+             */
+            primary?: string | null;
             /** @description What the agent should do. The first message. */
             task: string;
             /** @description The title; the first line of the task otherwise. */
@@ -860,6 +992,8 @@ export interface components {
             model?: string | null;
             /** @description The reasoning effort; the profile's otherwise. */
             effort?: string | null;
+            /** @description Files that go with the task. */
+            attachments?: components["schemas"]["AttachmentId"][];
         };
         /** @description A terminal to open. */
         NewTerminal: {
@@ -988,6 +1122,9 @@ export interface components {
                 /** @description The folders to work in; more than one when the session has several repositories. */
                 workspaces?: components["schemas"]["Workspace"][];
                 conversation_id?: components["schemas"]["String"] | null;
+                starter_id?: components["schemas"]["MessageId"] | null;
+                /** @description Its conversations, oldest first; at most [`MAX_CONVERSATIONS`]. */
+                conversations?: components["schemas"]["ConversationSummary"][];
                 turn_id?: components["schemas"]["String"] | null;
                 /** @description The model of the next message unless it names another. */
                 model?: string | null;
@@ -996,13 +1133,14 @@ export interface components {
                 /** @description What the runtime offers; empty when it exposes none or is not ready yet. */
                 models: components["schemas"]["ModelOption"][];
                 usage?: components["schemas"]["Usage"] | null;
-                /** @description The approvals that wait. */
+                /** @description The approvals that wait, in any conversation. */
                 approvals: components["schemas"]["Approval"][];
                 /**
                  * Format: int32
                  * @description How many messages wait.
                  */
                 queued: number;
+                deletion?: components["schemas"]["Deletion"] | null;
                 /**
                  * Format: int64
                  * @description The last sequence number of its event record.
@@ -1169,6 +1307,8 @@ export interface components {
             effort?: string | null;
             /** @description Repositories on offer when a session is started. */
             repositories?: components["schemas"]["Repository"][];
+            /** @description Plain folders on offer beside them, by name. */
+            workspaces?: string[];
             /** @description Where programs in the sandbox may connect to, besides the model. */
             egress?: components["schemas"]["EgressPolicy"];
             /** @description Limits. */
@@ -1198,6 +1338,12 @@ export interface components {
             scripted: boolean;
             /** @description Why it can't be used, for a person; none when it can. */
             unavailable?: string | null;
+            /** @description The models that the runtime offered last with this provider; empty when none was heard of. */
+            models?: components["schemas"]["ModelOption"][];
+        };
+        /** @description A place in the queue. */
+        QueuePlace: {
+            before?: components["schemas"]["MessageId"] | null;
         };
         /** @description A message that a person wrote and the runtime does not have yet. */
         QueuedMessage: {
@@ -1215,6 +1361,10 @@ export interface components {
             effort?: string | null;
             /** @description The comments that leave with it; they are in the text. */
             comments?: components["schemas"]["CommentId"][];
+            /** @description The conversation that it goes to. */
+            destination?: components["schemas"]["Destination"];
+            /** @description Files that go with it. */
+            attachments?: components["schemas"]["Attachment"][];
             /** @description Why it was not delivered, when the runtime refused it. */
             error?: string | null;
             /**
@@ -1222,6 +1372,11 @@ export interface components {
              * @description When it was written.
              */
             created_at: string;
+        };
+        /** @description A name for a terminal. */
+        RenameTerminal: {
+            /** @description The name, at most 40 characters without control characters; empty for none. */
+            name: string;
         };
         /** @description A path below the repository's folder. */
         RepoPath: {
@@ -1277,6 +1432,37 @@ export interface components {
             /** @description What `discard` answered. */
             undo: string;
         };
+        /** @description A command to run. Commands are not queued: one that can't run is refused. */
+        RunCommand: {
+            /** @description Its name, without a slash. */
+            name: string;
+            /** @description What was written behind it. */
+            arguments?: string;
+            conversation_id?: components["schemas"]["String"] | null;
+        };
+        /** @description Something that a runtime can be told. */
+        RuntimeCommand: {
+            /** @description Its name, without a slash. Unique in its list. */
+            name: string;
+            /** @description What it does, for a person. Of a skill: text from the repository, without control characters. */
+            description: string;
+            /** @description What may be written behind it, for a person, such as `branch NAME`; none when it takes nothing. */
+            arguments?: string | null;
+            /** @description What it is. */
+            kind: components["schemas"]["RuntimeCommandKind"];
+        };
+        /** @description What a command is, and so how it is used. */
+        RuntimeCommandKind: {
+            /** @enum {string} */
+            kind: "action";
+        } | {
+            /** @description What a message says to mention it. */
+            mention: string;
+            /** @description Where it is from. */
+            origin: components["schemas"]["SkillOrigin"];
+            /** @enum {string} */
+            kind: "skill";
+        };
         /**
          * @description What the working tree is compared with.
          * @enum {string}
@@ -1311,6 +1497,16 @@ export interface components {
              * @description The most messages that wait in one session.
              */
             max_queued_messages: number;
+            /**
+             * Format: int64
+             * @description The largest attachment, in bytes.
+             */
+            max_attachment_bytes: number;
+            /**
+             * Format: int32
+             * @description The most attachments of one message.
+             */
+            max_message_attachments: number;
         };
         /** @description A session. */
         Session: {
@@ -1342,6 +1538,9 @@ export interface components {
             /** @description The folders to work in; more than one when the session has several repositories. */
             workspaces?: components["schemas"]["Workspace"][];
             conversation_id?: components["schemas"]["String"] | null;
+            starter_id?: components["schemas"]["MessageId"] | null;
+            /** @description Its conversations, oldest first; at most [`MAX_CONVERSATIONS`]. */
+            conversations?: components["schemas"]["ConversationSummary"][];
             turn_id?: components["schemas"]["String"] | null;
             /** @description The model of the next message unless it names another. */
             model?: string | null;
@@ -1350,13 +1549,14 @@ export interface components {
             /** @description What the runtime offers; empty when it exposes none or is not ready yet. */
             models: components["schemas"]["ModelOption"][];
             usage?: components["schemas"]["Usage"] | null;
-            /** @description The approvals that wait. */
+            /** @description The approvals that wait, in any conversation. */
             approvals: components["schemas"]["Approval"][];
             /**
              * Format: int32
              * @description How many messages wait.
              */
             queued: number;
+            deletion?: components["schemas"]["Deletion"] | null;
             /**
              * Format: int64
              * @description The last sequence number of its event record.
@@ -1389,6 +1589,23 @@ export interface components {
             /** @description What happened. */
             event: components["schemas"]["EventBody"];
         };
+        /** @description A value and how many sessions have it. */
+        SessionFacet: {
+            /** @description The value. */
+            value: string;
+            /**
+             * Format: int64
+             * @description How many sessions have it; those in the trash do not count.
+             */
+            sessions: number;
+        };
+        /** @description What lists of sessions can be filtered by, the most used first. */
+        SessionFacets: {
+            /** @description Sources of repositories. */
+            repositories: components["schemas"]["SessionFacet"][];
+            /** @description Names of profiles. */
+            profiles: components["schemas"]["SessionFacet"][];
+        };
         SessionId: string;
         /** @description Changes of a session. What is absent stays. */
         SessionPatch: {
@@ -1399,6 +1616,7 @@ export interface components {
              *     conversations, terminals and the TUI run. It never changes the conversation.
              */
             cwd?: string | null;
+            conversation_id?: components["schemas"]["String"] | null;
         };
         /**
          * @description Where a session's sandbox is. `model::session` draws the machine.
@@ -1415,6 +1633,11 @@ export interface components {
          * @enum {string}
          */
         Side: "old" | "new";
+        /**
+         * @description Where a skill is from.
+         * @enum {string}
+         */
+        SkillOrigin: "repository" | "user" | "runtime";
         /** @description What the server says as text on a terminal's or a command's WebSocket. Output is binary. */
         StreamMessage: {
             /**
@@ -1463,6 +1686,8 @@ export interface components {
             id: components["schemas"]["TerminalId"];
             /** @description Its title, from its program or its name. Untrusted text without control characters. */
             title: string;
+            /** @description What a person calls it, instead of its title. */
+            name?: string | null;
             /**
              * Format: int32
              * @description Columns.

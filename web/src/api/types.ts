@@ -31,6 +31,10 @@ export type QueuedMessage = Schemas["QueuedMessage"];
 export type Repository = Schemas["Repository"];
 export type RepositoryCheck = Schemas["RepositoryCheck"];
 export type Session = Schemas["Session"];
+export type ConversationSummary = Schemas["ConversationSummary"];
+export type ConversationPatch = Schemas["ConversationPatch"];
+export type Destination = Schemas["Destination"];
+export type SessionFacets = Schemas["SessionFacets"];
 export type SessionEvent = Schemas["SessionEvent"];
 export type SessionPatch = Schemas["SessionPatch"];
 export type SessionState = Schemas["SessionState"];
@@ -42,12 +46,13 @@ export type Ticket = Schemas["Ticket"];
 export type TicketPurpose = Schemas["TicketPurpose"];
 export type Token = Schemas["Token"];
 export type Trouble = Schemas["Trouble"];
+export type Workspace = Schemas["Workspace"];
 export type TurnOutcome = Schemas["TurnOutcome"];
 export type Usage = Schemas["Usage"];
 
 /** A profile as the server sends it: whole, because what may be left out of the configuration has a default. */
 export type ProfileSummary = Omit<Schemas["ProfileSummary"], "profile"> & {
-  profile: Required<Schemas["Profile"]>;
+  profile: Required<Omit<Schemas["Profile"], "workspaces">> & Pick<Schemas["Profile"], "workspaces">;
 };
 
 /** An item's body of one kind. */

@@ -1,20 +1,22 @@
-import { ChevronLeft, PanelLeft } from "lucide-react";
-import { useMemo, useState } from "react";
-import { Link, Route, Switch, useLocation } from "wouter";
+import { useEffect, useMemo, useState } from "react";
+import { Route, Switch, useLocation } from "wouter";
 import { HelpDialog } from "../features/commands/HelpDialog";
 import { Palette } from "../features/commands/Palette";
 import { NewSession } from "../features/new-session/NewSession";
+import { useDesktopNotifications } from "../features/notifications/desktop";
+import { BackBar } from "../features/session/BackBar";
 import { useTabBadge } from "../features/session/favicon";
 import { LinkBar } from "../features/session/LinkBar";
 import { SessionView } from "../features/session/SessionView";
 import { statusOf } from "../features/session/status";
-import { SessionList } from "../features/sessions/SessionList";
+import { sessionPath, useListFilter } from "../features/sessions/filter";
+import { SessionList, useShownSessions } from "../features/sessions/SessionList";
+import { Trash } from "../features/sessions/Trash";
 import { Settings } from "../features/settings/Settings";
 import { cyclePane } from "../keys/panes";
-import { useCommands } from "../keys/registry";
+import { runCommand, useCommands } from "../keys/registry";
 import { useLiveList, useSessionList } from "../live/sessions";
 import { NotFound } from "../routes/NotFound";
-import { IconButton } from "../ui/Button";
 import { useIsNarrow } from "../ui/media";
 import { useStored } from "../ui/storage";
 import { useThemeChoice } from "../ui/theme";
@@ -27,12 +29,14 @@ const SESSION_PATH = /^\/s\/([^/]+)/;
 function useShellCommands(toggleSidebar: () => void, openPalette: () => void, openHelp: () => void) {
   const [location, navigate] = useLocation();
   const { sessions } = useSessionList();
+  const shown = useShownSessions().sessions;
+  const [filter] = useListFilter();
   const [, setTheme] = useThemeChoice();
   const step = (by: 1 | -1) => {
-    const ordered = orderedSessions(sessions);
+    const ordered = orderedSessions(shown);
     const current = ordered.findIndex((session) => location === `/s/${session.id}`);
     const next = ordered[current === -1 ? 0 : current + by];
-    if (next) navigate(`/s/${next.id}`);
+    if (next) navigate(sessionPath(next.id, filter));
   };
   const waiting = () => sessions.find((session) => statusOf(session).group === "needs you");
   useCommands([
@@ -61,6 +65,7 @@ function useShellCommands(toggleSidebar: () => void, openPalette: () => void, op
       when: () => waiting() !== undefined,
       run: () => navigate(`/s/${waiting()?.id}`),
     },
+    { id: "go.deleted", title: "Recently deleted", group: "Go to", run: () => navigate("/deleted") },
     {
       id: "go.settings",
       title: "Settings",
@@ -111,33 +116,12 @@ function useShellCommands(toggleSidebar: () => void, openPalette: () => void, op
 }
 
 /** Pages that are no session: their content, with the way to the list. */
-function Page({
-  children,
-  sidebarOpen,
-  onSidebar,
-}: {
-  children: React.ReactNode;
-  sidebarOpen: boolean;
-  onSidebar: () => void;
-}) {
+function Page({ children, sidebarOpen }: { children: React.ReactNode; sidebarOpen: boolean }) {
   const live = useLiveList();
-  const narrow = useIsNarrow();
   return (
     <div className="page">
       <LinkBar link={live.state} onRetry={live.retryNow} />
-      {!sidebarOpen && (
-        <nav className="page-bar" aria-label="Back">
-          {narrow ? (
-            <Link href="/" className="btn ghost icon" aria-label="All sessions">
-              <ChevronLeft size={16} />
-            </Link>
-          ) : (
-            <IconButton label="Show session list" keys="[" onClick={onSidebar}>
-              <PanelLeft size={16} />
-            </IconButton>
-          )}
-        </nav>
-      )}
+      <BackBar sidebarOpen={sidebarOpen} />
       <main id="main" className="page-main" tabIndex={-1} data-pane="main">
         {children}
       </main>
@@ -159,10 +143,41 @@ export function Shell() {
     () => setHelp(true),
   );
 
+  const [searchNext, setSearchNext] = useState(false);
+  const listIsShown = narrow ? location === "/" : open;
+  useCommands(
+    listIsShown
+      ? []
+      : [
+          {
+            id: "go.search",
+            title: "Search sessions",
+            group: "Go to",
+            keys: ["/"],
+            run: () => {
+              setSearchNext(true);
+              toggle();
+            },
+          },
+        ],
+  );
+  useEffect(() => {
+    // The list's own command takes over once it is there.
+    if (searchNext && listIsShown) {
+      setSearchNext(false);
+      setTimeout(() => runCommand("go.search"));
+    }
+  }, [searchNext, listIsShown]);
+
   const currentId = SESSION_PATH.exec(location)?.[1];
   const current = useMemo(() => sessions.find((session) => session.id === currentId), [sessions, currentId]);
   const waiting = sessions.filter((session) => statusOf(session).group === "needs you").length;
-  useTabBadge(waiting, current?.title ?? { "/settings": "Settings", "/new": "New session" }[location]);
+  useDesktopNotifications();
+  useTabBadge(
+    waiting,
+    current?.title ??
+      { "/settings": "Settings", "/new": "New session", "/deleted": "Recently deleted" }[location],
+  );
 
   const listOnly = narrow && location === "/";
   const showList = listOnly || (!narrow && open);
@@ -190,13 +205,16 @@ export function Shell() {
               {({ id }) => <SessionView key={id} id={id} sidebarOpen={sidebarShown} />}
             </Route>
             <Route>
-              <Page sidebarOpen={sidebarShown} onSidebar={toggle}>
+              <Page sidebarOpen={sidebarShown}>
                 <Switch>
                   <Route path="/">
                     <NewSession />
                   </Route>
                   <Route path="/new">
                     <NewSession />
+                  </Route>
+                  <Route path="/deleted">
+                    <Trash />
                   </Route>
                   <Route path="/settings">
                     <Settings />

@@ -44,11 +44,18 @@ describe("models", () => {
 });
 
 test("typed repositories are remembered, offered ones are not, and not for ever", () => {
-  const used = { profile: "p", source: "/srv/a", branch: "", model: null, effort: null };
+  const of = (source: string) => ({
+    profile: "p",
+    rows: [{ kind: "repository" as const, source, branch: "" }],
+    primary: 0,
+    model: null,
+    effort: null,
+  });
+  const used = of("/srv/a");
   expect(remember(FORGOTTEN, used, []).recent).toEqual(["/srv/a"]);
   expect(remember(FORGOTTEN, used, [{ source: "/srv/a" }]).recent).toEqual([]);
   let many = FORGOTTEN;
-  for (let i = 0; i < 20; i++) many = remember(many, { ...used, source: `/srv/${i}` }, []);
+  for (let i = 0; i < 20; i++) many = remember(many, of(`/srv/${i}`), []);
   expect(many.recent).toHaveLength(8);
   expect(many.recent[0]).toBe("/srv/19");
 });

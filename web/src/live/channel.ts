@@ -3,8 +3,17 @@
  * keeps them up to date. Kept in memory while the page lives, so that a session seen before is drawn
  * from memory at once and then continues by sequence number.
  */
+import type { Attachment } from "../api/attachments";
 import { type ApiError, api, asApiError, newIdempotencyKey } from "../api/client";
-import type { LiveMessage, NewMessage, Port, QueuedMessage, Session, SessionEvent } from "../api/types";
+import type {
+  LiveMessage,
+  NewMessage,
+  Port,
+  QueuedMessage,
+  Session,
+  SessionEvent,
+  TerminalInfo,
+} from "../api/types";
 import { Link, type LinkState } from "./link";
 import type { LocalMessage } from "./pending";
 import { EMPTY, reduce, type Transcript } from "./reducer";
@@ -18,6 +27,10 @@ export interface ChannelSnapshot {
   local: readonly LocalMessage[];
   /** What listens in the sandbox, the lowest port first. */
   ports: readonly Port[];
+  /** The sandbox's terminals; none until they are told. */
+  terminals: readonly TerminalInfo[] | undefined;
+  /** Counts how often comments changed somewhere. */
+  comments: number;
   link: LinkState;
   /** Whether everything stored was received once. */
   caughtUp: boolean;
@@ -42,8 +55,12 @@ const REPLAY_FLUSH_MS = 150;
 
 export type OnSession = (session: Session) => void;
 
-export type OwnMessage = NewMessage & {
+export type OwnMessage = Omit<NewMessage, "attachments" | "destination"> & {
+  destination?: LocalMessage["destination"];
+  onAccepted?: LocalMessage["onAccepted"];
   delivery: "steer" | "queue";
+  /** Files that go with it. */
+  attachments?: readonly Attachment[];
   /** Comments on changes that leave with it, by id. */
   comments?: readonly string[];
 };
@@ -68,6 +85,8 @@ export class SessionChannel {
       left: new Map(),
       local: [],
       ports: [],
+      terminals: undefined,
+      comments: 0,
       link: { status: "connecting", since: Date.now(), attempt: 0 },
       caughtUp: false,
       changes: 0,
@@ -108,6 +127,9 @@ export class SessionChannel {
       model: message.model ?? null,
       effort: message.effort ?? null,
       comments: message.comments ?? [],
+      destination: message.destination ?? { kind: "active" },
+      onAccepted: message.onAccepted,
+      attachments: message.attachments ?? [],
       status: "sending",
     };
     this.#set({ local: [...this.#snapshot.local, local] });
@@ -121,6 +143,7 @@ export class SessionChannel {
 
   /** Takes a message that was not sent back, for example into the composer. */
   discard(localId: string): void {
+    this.#snapshot.local.find((message) => message.localId === localId)?.onAccepted?.(undefined);
     this.#set({ local: this.#snapshot.local.filter((message) => message.localId !== localId) });
   }
 
@@ -145,10 +168,19 @@ export class SessionChannel {
 
   async #post(local: LocalMessage): Promise<void> {
     this.#patchLocal(local.localId, { status: "sending", error: undefined });
-    const { text, delivery, model, effort, comments } = local;
-    const body = { text, delivery, model, effort, ...(comments.length > 0 && { comments: [...comments] }) };
+    const { text, delivery, model, effort, comments, attachments } = local;
+    const body = {
+      text,
+      delivery,
+      model,
+      effort,
+      ...(comments.length > 0 && { comments: [...comments] }),
+      ...(attachments.length > 0 && { attachments: attachments.map((file) => file.id) }),
+    };
     try {
-      const sent = await api.send(this.id, body, local.localId);
+      const destination = await local.destination;
+      const sent = await api.send(this.id, { ...body, destination }, local.localId);
+      local.onAccepted?.(sent.id);
       this.#patchLocal(local.localId, { status: "sent", messageId: sent.id });
     } catch (error) {
       this.#patchLocal(local.localId, { status: "failed", error: asApiError(error, "Send message") });
@@ -194,6 +226,10 @@ export class SessionChannel {
 
   #receive(message: LiveMessage): void {
     switch (message.type) {
+      case "events":
+        for (const event of message.events) this.#inbox.push(event);
+        this.#schedule();
+        return;
       case "event":
         this.#inbox.push(message.event);
         this.#schedule();
@@ -213,6 +249,12 @@ export class SessionChannel {
         return;
       case "changes":
         this.#set({ changes: this.#snapshot.changes + 1 });
+        return;
+      case "comments":
+        this.#set({ comments: this.#snapshot.comments + 1 });
+        return;
+      case "terminals":
+        this.#set({ terminals: message.terminals });
         return;
       case "ports":
         this.#set({ ports: message.ports });

@@ -23,6 +23,8 @@ const local = (patch: Partial<LocalMessage> = {}): LocalMessage => ({
   model: null,
   effort: null,
   comments: [],
+  destination: { kind: "active" },
+  attachments: [],
   status: "sending",
   ...patch,
 });

@@ -3,8 +3,9 @@
  * request is under way or failed (this page only), messages in the server's queue, and messages
  * that left the queue because the runtime took them, until their item appears.
  */
+import type { Attachment } from "../api/attachments";
 import type { ApiError } from "../api/client";
-import type { Delivery, QueuedMessage, Session } from "../api/types";
+import type { Delivery, Destination, QueuedMessage, Session } from "../api/types";
 import type { Transcript } from "./reducer";
 import { withoutComments } from "./told";
 
@@ -18,6 +19,12 @@ export interface LocalMessage {
   effort: string | null;
   /** Comments that leave with it, by id. */
   comments: readonly string[];
+  /** The conversation that it goes to; known later when the one before it starts that. */
+  destination: Destination | Promise<Destination>;
+  /** Told its id once the server gave one; nothing when it was taken back. */
+  onAccepted?: (id: string | undefined) => void;
+  /** Files that go with it. */
+  attachments: readonly Attachment[];
   status: "sending" | "sent" | "failed";
   /** Its id, once the server gave one. */
   messageId?: string;
@@ -28,6 +35,7 @@ export interface LocalMessage {
 export interface PendingBubble {
   key: string;
   text: string;
+  attachments: readonly Attachment[];
   status: "sending" | "waiting" | "failed";
   local?: LocalMessage;
 }
@@ -59,6 +67,13 @@ function isImmediate(message: QueuedMessage, { session, transcript }: Sources, p
   return message.delivery === "steer" || (position === 0 && !session.turn_id);
 }
 
+const waiting = (message: QueuedMessage): PendingBubble => ({
+  key: message.id,
+  text: withoutComments(message.text),
+  attachments: message.attachments ?? [],
+  status: "waiting",
+});
+
 export function pendingView(sources: Sources): PendingView {
   const { local, queue, left, transcript } = sources;
   const bubbles: PendingBubble[] = [];
@@ -68,13 +83,13 @@ export function pendingView(sources: Sources): PendingView {
   for (const message of left.values()) {
     if (queued.has(message.id) || transcript.shown.has(message.id)) continue;
     if (transcript.delivered.has(message.id)) {
-      bubbles.push({ key: message.id, text: withoutComments(message.text), status: "waiting" });
+      bubbles.push(waiting(message));
     }
   }
   queue.forEach((message, position) => {
     if (transcript.shown.has(message.id)) return;
     if (isImmediate(message, sources, position)) {
-      bubbles.push({ key: message.id, text: withoutComments(message.text), status: "waiting" });
+      bubbles.push(waiting(message));
     } else {
       listed.push(message);
     }
@@ -99,6 +114,7 @@ export function pendingView(sources: Sources): PendingView {
     bubbles.push({
       key: message.localId,
       text: message.text,
+      attachments: message.attachments,
       status: message.status === "failed" ? "failed" : "sending",
       local: message,
     });

@@ -31,9 +31,26 @@ export type Entry =
       resolved?: { decision: Decision | null; at: string };
     }
   | { kind: "state"; key: string; state: SessionState; trouble: Trouble | null; at: string }
-  | { kind: "turn"; key: string; turnId: string; outcome: TurnOutcome; startedAt: string | null; at: string }
-  | { kind: "notice"; key: string; level: NoticeLevel; code: string; message: string; at: string }
-  | { kind: "lost"; key: string; message: string; at: string }
+  | {
+      kind: "turn";
+      key: string;
+      conversation: string;
+      turnId: string;
+      outcome: TurnOutcome;
+      startedAt: string | null;
+      at: string;
+    }
+  | {
+      kind: "notice";
+      key: string;
+      /** The conversation that it is about; none for the session as a whole. */
+      conversation?: string;
+      level: NoticeLevel;
+      code: string;
+      message: string;
+      at: string;
+    }
+  | { kind: "lost"; key: string; conversation: string; message: string; at: string }
   | { kind: "rejected"; key: string; messageId: string; message: string; at: string };
 
 export type EntryOf<K extends Entry["kind"]> = Extract<Entry, { kind: K }>;
@@ -60,6 +77,8 @@ export interface Transcript {
   readonly turnId: string | null;
   /** Messages that the runtime has taken, and the turn they went to. */
   readonly delivered: ReadonlyMap<string, string>;
+  /** Messages that the runtime has taken, and the conversation they are in. */
+  readonly conversationOf: ReadonlyMap<string, string>;
   /** Messages that are in the transcript as items. */
   readonly shown: ReadonlySet<string>;
 }
@@ -74,6 +93,7 @@ export const EMPTY: Transcript = {
   turnStarts: new Map(),
   turnId: null,
   delivered: new Map(),
+  conversationOf: new Map(),
   shown: new Set(),
 };
 
@@ -121,6 +141,7 @@ class Draft {
   #index: Map<string, number> | undefined;
   #turnStarts: Map<string, string> | undefined;
   #delivered: Map<string, string> | undefined;
+  #conversationOf: Map<string, string> | undefined;
   #shown: Set<string> | undefined;
   #rest: { -readonly [K in "setup" | "models" | "usage" | "turnId"]: Transcript[K] };
 
@@ -138,6 +159,7 @@ class Draft {
       index: this.#index ?? this.#from.index,
       turnStarts: this.#turnStarts ?? this.#from.turnStarts,
       delivered: this.#delivered ?? this.#from.delivered,
+      conversationOf: this.#conversationOf ?? this.#from.conversationOf,
       shown: this.#shown ?? this.#from.shown,
       ...this.#rest,
     };
@@ -175,12 +197,22 @@ class Draft {
         });
         return;
       case "conversation.started":
+        if (event.message_id) this.#goes(event.message_id, event.conversation.id);
+        return;
+      case "conversation.renamed":
       case "conversation.resumed":
         return;
       case "conversation.lost":
-        this.#push({ kind: "lost", key: `event:${seq}`, message: event.message, at });
+        this.#push({
+          kind: "lost",
+          key: `event:${seq}`,
+          conversation: event.conversation_id,
+          message: event.message,
+          at,
+        });
         return;
       case "message.delivered":
+        this.#goes(event.message_id, event.conversation_id);
         this.#delivered ??= new Map(this.#from.delivered);
         this.#delivered.set(event.message_id, event.turn_id);
         return;
@@ -199,7 +231,7 @@ class Draft {
         this.#turnStarts.set(event.turn_id, at);
         return;
       case "turn.completed":
-        return this.#turnCompleted(at, event.turn_id, event.outcome);
+        return this.#turnCompleted(at, event.conversation_id, event.turn_id, event.outcome);
       case "item.started":
       case "item.completed":
         return this.#item(event.item);
@@ -217,6 +249,7 @@ class Draft {
         this.#push({
           kind: "notice",
           key: `event:${seq}`,
+          conversation: event.conversation_id ?? undefined,
           level: event.level,
           code: event.code,
           message: event.message,
@@ -241,11 +274,16 @@ class Draft {
     this.#push({ kind: "state", key: `event:${seq}`, state, trouble, at });
   }
 
-  #turnCompleted(at: string, turnId: string, outcome: TurnOutcome): void {
+  #goes(message: string, conversation: string): void {
+    this.#conversationOf ??= new Map(this.#from.conversationOf);
+    this.#conversationOf.set(message, conversation);
+  }
+
+  #turnCompleted(at: string, conversation: string, turnId: string, outcome: TurnOutcome): void {
     if (this.#rest.turnId === turnId) this.#rest.turnId = null;
     this.#closeOpen(turnId);
     const startedAt = (this.#turnStarts ?? this.#from.turnStarts).get(turnId) ?? null;
-    this.#put({ kind: "turn", key: `turn:${turnId}`, turnId, outcome, startedAt, at });
+    this.#put({ kind: "turn", key: `turn:${turnId}`, conversation, turnId, outcome, startedAt, at });
   }
 
   #item(item: Item): void {

@@ -19,7 +19,15 @@ import type { LiveMessage, Page, Session } from "../api/types";
 import { type ChannelSnapshot, channelOf, type SessionChannel } from "./channel";
 import { Link, type LinkState } from "./link";
 
-const LIST = ["sessions"] as const;
+/** All sessions; searches are beside it, under their filter. */
+const LIST = ["sessions", "all"] as const;
+const FOUND = ["sessions", "found"] as const;
+const TRASH = ["trash"] as const;
+/** The first page is a screenful, quickly; who goes on goes far. */
+const FIRST_PAGE = 50;
+const NEXT_PAGE = 200;
+/** A search is asked again this long after something that may change its answer. */
+const FOUND_PACE_MS = 1000;
 type Pages = InfiniteData<Page<Session>, string | undefined>;
 
 /** Whether `next` says something newer than `old`: answers and pushes may cross. */
@@ -27,8 +35,53 @@ function isNewer(old: Session | undefined, next: Session): boolean {
   return !old || next.last_seq > old.last_seq || next.updated_at >= old.updated_at;
 }
 
+const askAgain = new WeakMap<QueryClient, ReturnType<typeof setTimeout>>();
+
+/** What a search answers may have changed; many changes at once are one more question. */
+function searchAgain(client: QueryClient): void {
+  if (askAgain.has(client)) return;
+  const again = () => {
+    askAgain.delete(client);
+    void client.invalidateQueries({ queryKey: FOUND });
+  };
+  askAgain.set(client, setTimeout(again, FOUND_PACE_MS));
+}
+
+/** Whether a list would place it elsewhere. */
+const isElsewhere = (old: Session | undefined, next: Session) =>
+  !old || old.state !== next.state || old.activity !== next.activity || old.title !== next.title;
+
+function takeOut(client: QueryClient, id: string): void {
+  client.setQueriesData<Pages>(
+    { queryKey: ["sessions"] },
+    (old) =>
+      old && {
+        ...old,
+        pages: old.pages.map((page) => ({ ...page, data: page.data.filter((row) => row.id !== id) })),
+      },
+  );
+  void client.invalidateQueries({ queryKey: TRASH });
+}
+
 export function applySession(client: QueryClient, session: Session): void {
-  client.setQueryData<Session>(["session", session.id], (old) => (isNewer(old, session) ? session : old));
+  const before = cachedSession(client, session.id);
+  if (!isNewer(before, session)) return;
+  client.setQueryData<Session>(["session", session.id], session);
+  if (session.deletion || session.state === "deleted") return takeOut(client, session.id);
+  if (before?.deletion) void client.invalidateQueries({ queryKey: TRASH });
+  if (isElsewhere(before, session)) searchAgain(client);
+  client.setQueriesData<Pages>(
+    { queryKey: FOUND },
+    (old) =>
+      old && {
+        ...old,
+        pages: old.pages.map((page) =>
+          page.data.some((row) => row.id === session.id)
+            ? { ...page, data: page.data.map((row) => (row.id === session.id ? session : row)) }
+            : page,
+        ),
+      },
+  );
   client.setQueryData<Pages>(LIST, (old) => {
     if (!old) return old;
     let found = false;
@@ -48,39 +101,64 @@ export function applySession(client: QueryClient, session: Session): void {
 
 export function removeSession(client: QueryClient, id: string): void {
   client.removeQueries({ queryKey: ["session", id] });
-  client.setQueryData<Pages>(
-    LIST,
-    (old) =>
-      old && {
-        ...old,
-        pages: old.pages.map((page) => ({ ...page, data: page.data.filter((row) => row.id !== id) })),
-      },
-  );
+  takeOut(client, id);
 }
 
 export function useSessionList() {
   const query = useInfiniteQuery({
     queryKey: LIST,
-    queryFn: ({ pageParam }) => api.sessions(pageParam),
+    queryFn: ({ pageParam }) =>
+      api.sessions({ cursor: pageParam, limit: pageParam === undefined ? FIRST_PAGE : NEXT_PAGE }),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (last) => last.next_cursor ?? undefined,
     staleTime: Number.POSITIVE_INFINITY,
+    // Comparing thousands of rows with themselves costs more than drawing the few that are in sight.
+    structuralSharing: false,
   });
-  const sessions = useMemo(() => {
-    const seen = new Map<string, Session>();
-    for (const page of query.data?.pages ?? [])
-      for (const row of page.data) if (!seen.has(row.id)) seen.set(row.id, row);
-    return [...seen.values()];
-  }, [query.data]);
+  const sessions = useMemo(() => rowsOf(query.data), [query.data]);
   return { ...query, sessions };
+}
+
+function rowsOf(pages: { pages: readonly Page<Session>[] } | undefined): Session[] {
+  const seen = new Map<string, Session>();
+  for (const page of pages?.pages ?? [])
+    for (const row of page.data) if (!seen.has(row.id)) seen.set(row.id, row);
+  return [...seen.values()];
+}
+
+/** The sessions that the server finds. Nothing is asked without a `query`; `meanwhile` is shown until it answers. */
+export function useFoundSessions(query: string, meanwhile: () => Session[]) {
+  const asked = useInfiniteQuery({
+    queryKey: [...FOUND, query],
+    queryFn: ({ pageParam, signal }) =>
+      api.sessions({ ...Object.fromEntries(new URLSearchParams(query)), cursor: pageParam }, signal),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
+    enabled: query !== "",
+    placeholderData: () => ({ pages: [{ data: meanwhile(), next_cursor: null }], pageParams: [undefined] }),
+  });
+  const sessions = useMemo(() => rowsOf(asked.data), [asked.data]);
+  return { ...asked, sessions };
 }
 
 /** A session as the cache knows it, for drawing before its own link answers. */
 export function cachedSession(client: QueryClient, id: string): Session | undefined {
   const own = client.getQueryData<Session>(["session", id]);
   if (own) return own;
-  const pages = client.getQueryData<Pages>(LIST)?.pages;
-  return pages?.flatMap((page) => page.data).find((row) => row.id === id);
+  for (const [, pages] of client.getQueriesData<Pages>({ queryKey: ["sessions"] })) {
+    const row = pages?.pages.flatMap((page) => page.data).find((candidate) => candidate.id === id);
+    if (row) return row;
+  }
+  return undefined;
+}
+
+type PushListener = (session: Session) => void;
+const pushListeners = new WeakMap<QueryClient, Set<PushListener>>();
+/** Tells each session that the server pushes, as it was pushed. */
+export function onSessionPush(client: QueryClient, listener: PushListener): () => void {
+  const listeners = pushListeners.get(client) ?? new Set();
+  pushListeners.set(client, listeners.add(listener));
+  return () => listeners.delete(listener);
 }
 
 interface LiveList {
@@ -99,8 +177,10 @@ export function LiveSessions({ children }: { children: ReactNode }) {
   useEffect(() => {
     let wasOpen = false;
     const receive = (message: LiveMessage) => {
-      if (message.type === "session") applySession(client, message.session);
-      else if (message.type === "deleted") removeSession(client, message.session_id);
+      if (message.type === "session") {
+        applySession(client, message.session);
+        for (const listener of pushListeners.get(client) ?? []) listener(message.session);
+      } else if (message.type === "deleted") removeSession(client, message.session_id);
       else if (message.type === "lagged") link.current?.restart();
     };
     link.current = new Link({
@@ -108,7 +188,10 @@ export function LiveSessions({ children }: { children: ReactNode }) {
       path: () => "/live",
       onOpen: () => {
         // What changed while the link was down is in no message.
-        if (wasOpen) void client.invalidateQueries({ queryKey: LIST });
+        if (wasOpen) {
+          void client.invalidateQueries({ queryKey: ["sessions"] });
+          void client.invalidateQueries({ queryKey: TRASH });
+        }
         wasOpen = true;
       },
       onMessage: (data) => {

@@ -7,13 +7,18 @@ export function Menu({
   trigger,
   children,
   align = "end",
+  open,
+  onOpenChange,
 }: {
   trigger: ReactNode;
   children: ReactNode;
   align?: "start" | "end";
+  /** For a menu that something else than its trigger opens too. */
+  open?: boolean;
+  onOpenChange?: (open: boolean) => void;
 }) {
   return (
-    <DropdownMenu.Root>
+    <DropdownMenu.Root open={open} onOpenChange={onOpenChange}>
       <DropdownMenu.Trigger asChild>{trigger}</DropdownMenu.Trigger>
       <DropdownMenu.Portal>
         <DropdownMenu.Content className="pop" align={align} sideOffset={4} collisionPadding={8}>
@@ -66,15 +71,26 @@ export function ChoiceMenu({
   choices,
   onChoose,
   align = "start",
+  label,
+  note,
+  open,
+  onOpenChange,
 }: {
   trigger: ReactNode;
   value: string | undefined;
   choices: readonly Choice[];
   onChoose: (value: string) => void;
   align?: "start" | "end";
+  /** A heading. */
+  label?: string;
+  /** What choosing does, below the choices. */
+  note?: string;
+  open?: boolean;
+  onOpenChange?: (open: boolean) => void;
 }) {
   return (
-    <Menu trigger={trigger} align={align}>
+    <Menu trigger={trigger} align={align} open={open} onOpenChange={onOpenChange}>
+      {label && <MenuLabel>{label}</MenuLabel>}
       <DropdownMenu.RadioGroup value={value} onValueChange={onChoose}>
         {choices.map((choice) => (
           <DropdownMenu.RadioItem
@@ -95,6 +111,7 @@ export function ChoiceMenu({
           </DropdownMenu.RadioItem>
         ))}
       </DropdownMenu.RadioGroup>
+      {note && <DropdownMenu.Label className="menu-note">{note}</DropdownMenu.Label>}
     </Menu>
   );
 }

@@ -2,8 +2,10 @@
 import { X } from "lucide-react";
 import { useSyncExternalStore } from "react";
 import { type ApiError, asApiError } from "../api/client";
+import { useCommands } from "../keys/registry";
 import { Button, IconButton } from "./Button";
 import { ErrorNote } from "./ErrorNote";
+import { Kbd } from "./Kbd";
 import "./toasts.css";
 
 /** What can be done about what a toast says. */
@@ -14,6 +16,9 @@ export interface ToastAction {
 
 interface Toast {
   id: number;
+  /** Set for one that goes by itself: when, and what makes it go. */
+  shownMs?: number;
+  timer?: ReturnType<typeof setTimeout>;
   text?: string;
   action?: ToastAction;
   error?: ApiError;
@@ -36,10 +41,18 @@ function set(next: readonly Toast[]): void {
 const dismiss = (id: number) => set(toasts.filter((toast) => toast.id !== id));
 
 export function say(text: string, action?: ToastAction): void {
-  const id = nextId++;
-  set([...toasts, { id, text, action }].slice(-MAX_TOASTS));
-  setTimeout(() => dismiss(id), action ? OFFERED_MS : SHOWN_MS);
+  const toast: Toast = { id: nextId++, text, action, shownMs: action ? OFFERED_MS : SHOWN_MS };
+  set([...toasts, toast].slice(-MAX_TOASTS));
+  goOn(toast);
 }
+
+const hold = (toast: Toast) => clearTimeout(toast.timer);
+function goOn(toast: Toast): void {
+  hold(toast);
+  if (toast.shownMs) toast.timer = setTimeout(() => dismiss(toast.id), toast.shownMs);
+}
+
+const offered = () => toasts.findLast((toast) => toast.action);
 
 /** Stays until dismissed: a failure must not disappear while one looks away. */
 export function sayError(error: unknown, action = "The action"): void {
@@ -50,12 +63,14 @@ function ToastButton({ action, onDone }: { action: ToastAction; onDone: () => vo
   return (
     <Button
       className="toast-action"
+      aria-keyshortcuts="z"
       onClick={() => {
         onDone();
         action.run();
       }}
     >
       {action.label}
+      <Kbd keys="z" />
     </Button>
   );
 }
@@ -68,10 +83,39 @@ export function Toasts() {
     },
     () => toasts,
   );
+  useCommands([
+    {
+      id: "view.toast-action",
+      title: "Do what the last message offers (Undo)",
+      group: "View",
+      keys: ["z"],
+      when: () => offered() !== undefined,
+      hidden: true,
+      run: () => {
+        const toast = offered();
+        if (!toast) return;
+        dismiss(toast.id);
+        toast.action?.run();
+      },
+    },
+  ]);
   return (
-    <section className="toasts" aria-label="Notifications" aria-live="polite">
+    <section
+      className="toasts"
+      aria-label="Messages"
+      aria-live="polite"
+      data-pane={shown.length ? "toasts" : undefined}
+    >
       {shown.map((toast) => (
-        <div key={toast.id} className="toast">
+        // biome-ignore lint/a11y/noStaticElementInteractions: it only stays while someone is at it
+        <div
+          key={toast.id}
+          className="toast"
+          onPointerEnter={() => hold(toast)}
+          onPointerLeave={() => goOn(toast)}
+          onFocus={() => hold(toast)}
+          onBlur={() => goOn(toast)}
+        >
           {toast.error ? <ErrorNote error={toast.error} /> : <p className="toast-text">{toast.text}</p>}
           {toast.action && <ToastButton action={toast.action} onDone={() => dismiss(toast.id)} />}
           <IconButton label="Dismiss" className="toast-close" onClick={() => dismiss(toast.id)}>

@@ -60,6 +60,10 @@ export interface PanelOptions {
 
 export interface ChangesPanelProps {
   session: string;
+  /** The primary workspace's folder, in a session that has several. */
+  folder: string | undefined;
+  /** Why there is nothing to compare with, when there is no repository. */
+  nothing: string;
   list: ChangeList & { again: () => void };
   options: PanelOptions;
   onOptions: (options: PanelOptions) => void;
@@ -91,7 +95,7 @@ function useWidth(): [React.RefCallback<HTMLElement>, number] {
 }
 
 export default function ChangesPanel(props: ChangesPanelProps) {
-  const { session, list, options, onOptions, views, running } = props;
+  const { session, folder, list, options, onOptions, views, running } = props;
   const [area, width] = useWidth();
   const [view, setView] = useStored<View>("diff-view", "auto");
   const [treeWanted, setTreeWanted] = useStored<boolean | null>(`tree:${session}`, null);
@@ -103,8 +107,8 @@ export default function ChangesPanel(props: ChangesPanelProps) {
     width >= SPLIT_NEVER && (chosenView === "auto" ? width >= SPLIT_FROM : chosenView === "split");
   const showTree = list.files.length > 1 && (treeWanted ?? width >= TREE_FROM);
   const comparison: Comparison = useMemo(
-    () => ({ session, scope: options.scope, ignoreWhitespace: options.ignoreWhitespace }),
-    [session, options.scope, options.ignoreWhitespace],
+    () => ({ session, folder, scope: options.scope, ignoreWhitespace: options.ignoreWhitespace }),
+    [session, folder, options.scope, options.ignoreWhitespace],
   );
   const chooseView = (next: "split" | "unified") => {
     setFromLink(false);
@@ -179,7 +183,7 @@ export default function ChangesPanel(props: ChangesPanelProps) {
         </div>
       )}
       {running || list.files.length > 0 ? (
-        <Review {...shared} key={options.scope} width={width} showTree={showTree} />
+        <Review {...shared} key={`${options.scope} ${folder}`} width={width} showTree={showTree} />
       ) : (
         <Stopped onStart={props.onStart} />
       )}
@@ -259,7 +263,7 @@ const EMPTY: Record<Scope, string> = {
   last_turn: "Nothing changed since the last turn began.",
 };
 
-function Nothing({ list, options, onOptions }: ChangesPanelProps) {
+function Nothing({ list, nothing, options, onOptions }: ChangesPanelProps) {
   if (list.error) {
     return (
       <div className="changes-empty">
@@ -275,7 +279,7 @@ function Nothing({ list, options, onOptions }: ChangesPanelProps) {
   if (list.head && !list.head.repository) {
     return (
       <div className="changes-empty">
-        <p>This session has no repository, so there is nothing to compare with.</p>
+        <p>{nothing}, so there is nothing to compare with.</p>
       </div>
     );
   }
@@ -313,7 +317,7 @@ function Review(props: ReviewProps) {
   const [current, setCurrent] = useState<string>();
   const [folds, setFolds] = useState<ReadonlyMap<string, boolean>>(new Map());
   const [inLines, setInLines] = useState<string>();
-  const drafts = useDrafts(session);
+  const drafts = useDrafts(comparison.folder ? `${session} ${comparison.folder}` : session);
   const commentActions = useCommentActions(session);
 
   const index = useMemo(() => new Map(files.map((file, i) => [keyOf(file.path), i])), [files]);
@@ -381,7 +385,7 @@ function Review(props: ReviewProps) {
   const discard = useCallback(
     async (file: ChangedFile, hunk?: Parameters<FileActions["discard"]>[1]) => {
       try {
-        const { undo } = await changesApi.discard(session, {
+        const { undo } = await changesApi.discard(comparison, {
           path: file.path,
           scope: comparison.scope,
           hunk: hunk?.range ?? null,
@@ -392,7 +396,7 @@ function Review(props: ReviewProps) {
           label: "Undo",
           run: () =>
             void changesApi
-              .restore(session, undo)
+              .restore(comparison, undo)
               .then(list.again, (error) => sayError(error, "Undo discard")),
         });
         list.again();
@@ -400,7 +404,7 @@ function Review(props: ReviewProps) {
         sayError(error, "Discard changes");
       }
     },
-    [session, comparison.scope, list.again],
+    [comparison, list.again],
   );
   const focusPanel = useCallback(() => scroller.current?.focus({ preventScroll: true }), []);
   const { open, edit, close } = drafts;
@@ -413,7 +417,7 @@ function Review(props: ReviewProps) {
       saveDraft: async (draft, text) => {
         const edited = draft.edits && comments.find((comment) => comment.id === draft.edits);
         if (edited) await commentActions.change(edited, text);
-        else await commentActions.create(draft.anchor, text);
+        else await commentActions.create({ ...draft.anchor, workspace: comparison.folder }, text);
         close(draft.id);
         focusPanel();
       },
@@ -430,7 +434,7 @@ function Review(props: ReviewProps) {
       },
       anchor: () => anchor.current,
     }),
-    [setFold, setViewed, discard, open, edit, close, comments, commentActions, focusPanel],
+    [setFold, setViewed, discard, open, edit, close, comments, commentActions, focusPanel, comparison.folder],
   );
 
   const lineHandle = () => (inLines === undefined ? undefined : handles.current.get(inLines));

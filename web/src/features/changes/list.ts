@@ -125,13 +125,13 @@ class ListReader {
  * does not run.
  */
 export function useChangeList(
-  { session, scope, ignoreWhitespace }: Comparison,
+  { session, folder, scope, ignoreWhitespace }: Comparison,
   running: boolean,
   tick: number,
 ): ChangeList & { again: () => void } {
   const reader = useMemo(
-    () => new ListReader({ session, scope, ignoreWhitespace }),
-    [session, scope, ignoreWhitespace],
+    () => new ListReader({ session, folder, scope, ignoreWhitespace }),
+    [session, folder, scope, ignoreWhitespace],
   );
   const list = useSyncExternalStore(reader.subscribe, reader.get);
   useEffect(() => () => reader.stop(), [reader]);

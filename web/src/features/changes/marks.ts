@@ -7,6 +7,7 @@ import {
   type CommentAnchor,
   changesApi,
   keyOf,
+  type RepoPath,
   type Viewed,
 } from "../../api/changes";
 import { newIdempotencyKey } from "../../api/client";
@@ -87,7 +88,15 @@ export interface Views {
   mark: (file: ChangedFile, viewed: boolean) => void;
 }
 
-export function useViews(session: string): Views {
+/** Marks of a session know paths alone: of several repositories, each is named before its paths. */
+export function markedPath(path: RepoPath, folder: string | undefined): RepoPath {
+  if (folder === undefined) return path;
+  const before = `${folder.slice(folder.lastIndexOf("/") + 1)}/`;
+  const text = before + path.text;
+  return path.bytes ? { text, bytes: btoa(before + atob(path.bytes)) } : { text };
+}
+
+export function useViews(session: string, folder: string | undefined): Views {
   const client = useQueryClient();
   const { data } = useQuery({
     queryKey: viewedKey(session),
@@ -98,9 +107,10 @@ export function useViews(session: string): Views {
   return useMemo(() => {
     const known = new Map((data ?? []).map(({ path, fingerprint }) => [keyOf(path), fingerprint]));
     return {
-      isViewed: (file) => known.get(keyOf(file.path)) === file.fingerprint,
+      isViewed: (file) => known.get(keyOf(markedPath(file.path, folder))) === file.fingerprint,
       mark: (file, viewed) => {
-        const { path, fingerprint } = file;
+        const { fingerprint } = file;
+        const path = markedPath(file.path, folder);
         client.setQueryData<Viewed[]>(viewedKey(session), (marks = []) => {
           const others = marks.filter((mark) => keyOf(mark.path) !== keyOf(path));
           return viewed ? [...others, { path, fingerprint }] : others;
@@ -111,5 +121,5 @@ export function useViews(session: string): Views {
         });
       },
     };
-  }, [client, session, data]);
+  }, [client, session, folder, data]);
 }

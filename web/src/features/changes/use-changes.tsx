@@ -1,8 +1,9 @@
 /** What the session's page knows about changes while the panel is closed: numbers, comments, marks. */
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import type { Comment } from "../../api/changes";
 import type { Session } from "../../api/types";
 import { useStored } from "../../ui/storage";
+import { folderOf, noRepository } from "../session/workspaces";
 import type { PanelOptions } from "./ChangesPanel";
 import { useChangeList } from "./list";
 import { useComments, useViews } from "./marks";
@@ -16,14 +17,21 @@ export function useChanges(session: Session, tick: number, settled: unknown) {
   const [linked, setLinked] = useState(() => readPanelUrl(location.search));
   const options = linked.scope ? { ...stored, scope: linked.scope } : stored;
   const running = session.state === "running";
-  const comparison = { session: session.id, ...options };
+  const folder = folderOf(session);
+  const comparison = { session: session.id, folder, ...options };
   const list = useChangeList(comparison, running, tick);
   const comments = useComments(session.id, settled);
-  const views = useViews(session.id);
+  const views = useViews(session.id, folder);
+  // Comments on other repositories leave with the next message too, but are not of this diff.
+  const here = useMemo(
+    () => comments.filter(({ anchor }) => !anchor.workspace || anchor.workspace === session.cwd),
+    [comments, session.cwd],
+  );
   const [target, setTarget] = useState<{ comment: Comment }>();
   return {
     list,
     comments,
+    here,
     views,
     running,
     options,
@@ -45,6 +53,6 @@ export function unavailable(
 ): string | undefined {
   if (session.state === "stopped" || session.state === "failed") return "The sandbox is stopped";
   if (session.state !== "running" && session.state !== "disconnected") return "The session is not ready yet";
-  if (list.head ? !list.head.repository : !session.repository) return "This session has no repository";
+  if (list.head ? !list.head.repository : !session.repository) return noRepository(session);
   return undefined;
 }

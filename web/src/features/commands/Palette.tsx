@@ -3,9 +3,11 @@ import { type KeyboardEvent, useEffect, useMemo, useRef, useState } from "react"
 import { useLocation } from "wouter";
 import type { Session } from "../../api/types";
 import { type Command, useCommandList } from "../../keys/registry";
+import { useFoundSessions } from "../../live/sessions";
 import { Kbd } from "../../ui/Kbd";
 import { StatusIcon } from "../session/StatusIcon";
 import { repositoryName, statusOf } from "../session/status";
+import { MAX_SEARCH } from "../sessions/filter";
 import "./commands.css";
 import { rank } from "./rank";
 
@@ -19,6 +21,9 @@ interface Entry {
 
 /** More rows than this are no answer. */
 const MAX_ROWS = 60;
+/** A letter finds everything. */
+const MIN_SEARCH = 2;
+const TYPING_MS = 150;
 
 interface PaletteProps {
   open: boolean;
@@ -40,12 +45,25 @@ export function Palette({ open, onOpenChange, sessions }: PaletteProps) {
   );
 }
 
+/** The server finds sessions by their tasks too, and those that are not loaded. */
+function useAlsoFound(query: string): readonly Session[] {
+  const [asked, setAsked] = useState("");
+  useEffect(() => {
+    const timer = setTimeout(() => setAsked(query.trim().slice(0, MAX_SEARCH)), TYPING_MS);
+    return () => clearTimeout(timer);
+  }, [query]);
+  const q = asked.length < MIN_SEARCH ? "" : new URLSearchParams({ q: asked }).toString();
+  const { sessions, isPlaceholderData } = useFoundSessions(q, () => []);
+  return q && !isPlaceholderData ? sessions : [];
+}
+
 function List({ sessions, onClose }: { sessions: readonly Session[]; onClose: () => void }) {
   const commands = useCommandList();
   const [, navigate] = useLocation();
   const [query, setQuery] = useState("");
   const [active, setActive] = useState(0);
   const list = useRef<HTMLDivElement>(null);
+  const found = useAlsoFound(query);
 
   const entries = useMemo<Entry[]>(() => {
     const possible = commands.filter((command) => !command.hidden && command.when?.() !== false);
@@ -58,12 +76,17 @@ function List({ sessions, onClose }: { sessions: readonly Session[]; onClose: ()
       })),
       ...sessions.map((session) => ({ id: session.id, title: session.title, group: "Sessions", session })),
     ];
-    return rank(all, query, (entry) =>
+    const ranked = rank(all, query, (entry) =>
       entry.session
         ? `${entry.title} ${repositoryName(entry.session) ?? ""}`
         : `${entry.title} ${entry.group}`,
-    ).slice(0, MAX_ROWS);
-  }, [commands, sessions, query]);
+    );
+    const known = new Set(ranked.map((entry) => entry.id));
+    const more = found
+      .filter((session) => !known.has(session.id))
+      .map((session) => ({ id: session.id, title: session.title, group: "Sessions", session }));
+    return [...ranked, ...more].slice(0, MAX_ROWS);
+  }, [commands, sessions, found, query]);
 
   const choose = (entry: Entry | undefined) => {
     if (!entry) return;

@@ -15,9 +15,15 @@ import type { SessionChannel } from "../../live/channel";
 import { Button } from "../../ui/Button";
 import { readStored, useStored, writeStored } from "../../ui/storage";
 import { Tip } from "../../ui/Tip";
+import { AttachButton } from "../attachments/AttachButton";
+import { AttachmentChips } from "../attachments/AttachmentChips";
+import { draftsOf } from "../attachments/drafts";
+import { pasteFiles } from "../attachments/FileDrop";
+import { useAttachments, useSendWhenUploaded, waitingLabel } from "../attachments/use-attachments";
 import { useSessionActions } from "../session/actions";
 import { canStart, runtimeName } from "../session/status";
 import "./composer.css";
+import { useCompletion } from "./completion/use-completion";
 import { ModelPickers } from "./ModelPickers";
 import { type Choice, resolveChoice } from "./models";
 
@@ -33,7 +39,9 @@ export interface ComposerHandle {
 
 interface ComposerProps {
   session: Session;
-  channel: SessionChannel;
+  /** What drafts are kept under. */
+  scope: string;
+  channel: Pick<SessionChannel, "send">;
   usage: Usage | null;
   /** What was said before, newest last. */
   history: readonly string[];
@@ -88,16 +96,29 @@ function modeOf(session: Session): { send: string; hint: string; delivery: Deliv
   return { send: "Steer", hint: "", delivery: "steer", working: true };
 }
 
-export function Composer({ session, channel, usage, history, comments, onSent, chips, ref }: ComposerProps) {
-  const [text, setText] = useDraft(session.id);
+export function Composer({
+  session,
+  scope,
+  channel,
+  usage,
+  history,
+  comments,
+  onSent,
+  chips,
+  ref,
+}: ComposerProps) {
+  const [text, setText] = useDraft(scope);
   const [choice, setChoice] = useStored<Choice>(`model:${session.id}`, NO_CHOICE);
   const [recalled, setRecalled] = useState(0);
   const area = useRef<HTMLTextAreaElement>(null);
   const actions = useSessionActions();
+  const completion = useCompletion({ session, area, text, setText });
   const resolved = resolveChoice(session.models, choice, session);
   const mode = modeOf(session);
   const tooLong = text.length > MAX_BYTES / 4 && new Blob([text]).size > MAX_BYTES;
-  const canSend = (text.trim() !== "" || comments.length > 0) && !tooLong;
+  const files = useAttachments(scope);
+  const canSend =
+    (text.trim() !== "" || comments.length > 0 || files.files.length > 0) && !tooLong && files.failed === 0;
 
   useImperativeHandle(
     ref,
@@ -125,8 +146,7 @@ export function Composer({ session, channel, usage, history, comments, onSent, c
       area.current?.focus();
   }, []);
 
-  const send = (delivery: Delivery) => {
-    if (!canSend) return;
+  const sendMessage = (delivery: Delivery) => {
     setText("");
     setRecalled(0);
     void channel.send({
@@ -135,10 +155,14 @@ export function Composer({ session, channel, usage, history, comments, onSent, c
       model: choice.model && resolved.model ? resolved.model.id : null,
       effort: choice.effort && resolved.effort ? resolved.effort : null,
       comments: [...comments],
+      attachments: draftsOf(scope).take(),
     });
     onSent(comments);
     if (canStart(session)) void actions.start(session);
   };
+  const sendNow = (delivery: Delivery) => canSend && completion.runText(() => sendMessage(delivery));
+  const uploads = useSendWhenUploaded(files, sendNow);
+  const send = (delivery: Delivery) => canSend && uploads.send(delivery);
   const interrupt = () => void actions.interrupt(session);
 
   const recall = (step: 1 | -1) => {
@@ -222,26 +246,35 @@ export function Composer({ session, channel, usage, history, comments, onSent, c
   return (
     <div className="composer" data-pane="composer">
       {chips}
+      <AttachmentChips scope={scope} />
       <textarea
         ref={area}
         data-pane-focus
         aria-label="Message"
         aria-describedby={tooLong ? "composer-error" : undefined}
         aria-invalid={tooLong}
+        {...completion.field}
         placeholder={mode.working ? "Steer the agent" : `Message ${runtimeName(session.runtime)}`}
         rows={1}
         value={text}
+        onPaste={(event) => pasteFiles(scope, event)}
         onChange={(event) => {
           setText(event.target.value);
           setRecalled(0);
+          completion.follow();
         }}
       />
+      {completion.list}
       {tooLong && (
         <p id="composer-error" className="field-error">
           A message holds at most 1 MB. Put more into a file of the repository.
         </p>
       )}
+      {files.failed > 0 && (
+        <p className="field-error">Upload the file that failed again, or remove it, to send.</p>
+      )}
       <div className="composer-bar">
+        <AttachButton scope={scope} />
         <ModelPickers
           models={session.models}
           resolved={resolved}
@@ -261,7 +294,7 @@ export function Composer({ session, channel, usage, history, comments, onSent, c
             Interrupt
           </Button>
         )}
-        {mode.working && canSend && (
+        {mode.working && canSend && !uploads.isWaiting && (
           <Button onClick={() => send("queue")} aria-keyshortcuts="Tab">
             Queue
           </Button>
@@ -269,11 +302,12 @@ export function Composer({ session, channel, usage, history, comments, onSent, c
         <Button
           look="primary"
           disabled={!canSend}
-          onClick={() => send(mode.delivery)}
+          onClick={() => (uploads.isWaiting ? uploads.cancel() : send(mode.delivery))}
+          title={uploads.isWaiting ? "Press to not send yet" : undefined}
           icon={<ArrowUp size={14} />}
           aria-keyshortcuts="Enter"
         >
-          {mode.send}
+          {uploads.isWaiting ? waitingLabel(files.pending) : mode.send}
         </Button>
       </div>
     </div>

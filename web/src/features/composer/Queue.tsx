@@ -1,10 +1,12 @@
-import { CornerDownRight, Pencil, Send, Trash2 } from "lucide-react";
+import { CornerDownRight, GripVertical, Pencil, Send, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { QueuedMessage, Session } from "../../api/types";
+import { AttachmentNames } from "../../ui/AttachmentList";
 import { Button, IconButton } from "../../ui/Button";
 import { sayError } from "../../ui/toasts";
 import "./queue.css";
+import { useReorder } from "./use-reorder";
 
 function attempt(action: string, work: Promise<unknown>): void {
   work.catch((error: unknown) => sayError(error, action));
@@ -20,12 +22,13 @@ function Editor({
   onCancel: () => void;
 }) {
   const [text, setText] = useState(message.text);
+  const canSave = text.trim() !== "" || (message.attachments?.length ?? 0) > 0;
   return (
     <form
       className="queue-edit"
       onSubmit={(event) => {
         event.preventDefault();
-        if (text.trim()) onSave(text);
+        if (canSave) onSave(text);
       }}
     >
       <textarea
@@ -47,7 +50,7 @@ function Editor({
         }}
       />
       <div className="queue-edit-actions">
-        <Button type="submit" look="primary" disabled={!text.trim()}>
+        <Button type="submit" look="primary" disabled={!canSave}>
           Save
         </Button>
         <Button look="ghost" onClick={onCancel}>
@@ -66,6 +69,7 @@ interface QueueProps {
 /** Messages that wait for the agent, kept by the server. */
 export function Queue({ session, messages }: QueueProps) {
   const [editing, setEditing] = useState<string>();
+  const { shown, list, dragged, said, handle } = useReorder(session.id, messages);
   if (messages.length === 0) return null;
   const running = session.state === "running";
   return (
@@ -74,8 +78,11 @@ export function Queue({ session, messages }: QueueProps) {
         {messages.length === 1 ? "1 message waits" : `${messages.length} messages wait`}
         <span>{running ? "Sent when the turn is over" : "Sent when the session runs"}</span>
       </h2>
-      <ol>
-        {messages.map((message) =>
+      <p className="hidden-text" role="status">
+        {said}
+      </p>
+      <ol ref={list}>
+        {shown.map((message) =>
           editing === message.id ? (
             <li key={message.id}>
               <Editor
@@ -88,10 +95,23 @@ export function Queue({ session, messages }: QueueProps) {
               />
             </li>
           ) : (
-            <li key={message.id} className="queue-item">
-              <CornerDownRight size={14} aria-hidden="true" />
+            <li key={message.id} className={message.id === dragged ? "queue-item dragged" : "queue-item"}>
+              {shown.length > 1 && !message.sending ? (
+                <button
+                  type="button"
+                  className="queue-handle"
+                  aria-label={`Move “${message.text.slice(0, 60)}”`}
+                  title="Drag, or use the arrow keys, to change the order"
+                  {...handle(message.id)}
+                >
+                  <GripVertical size={14} aria-hidden="true" />
+                </button>
+              ) : (
+                <CornerDownRight size={14} aria-hidden="true" />
+              )}
               <div className="queue-text">
-                <p>{message.text}</p>
+                {message.text && <p>{message.text}</p>}
+                <AttachmentNames files={message.attachments ?? []} />
                 {message.error && <p className="queue-error">Not taken: {message.error}</p>}
               </div>
               {running && (

@@ -1,8 +1,8 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { ChevronDown, FlaskConical, GitBranch } from "lucide-react";
+import { ChevronDown, FlaskConical } from "lucide-react";
 import { useDeferredValue, useEffect, useId, useMemo, useRef, useState } from "react";
 import { useLocation } from "wouter";
-import { ApiError, api, asApiError, newIdempotencyKey } from "../../api/client";
+import { type ApiError, api, asApiError, newIdempotencyKey } from "../../api/client";
 import type { ProfileSummary } from "../../api/types";
 import { useCommands } from "../../keys/registry";
 import { applySession, useSessionList } from "../../live/sessions";
@@ -10,16 +10,23 @@ import { Button } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { ChoiceMenu } from "../../ui/Menu";
 import { useStored } from "../../ui/storage";
+import { AttachButton } from "../attachments/AttachButton";
+import { AttachmentChips } from "../attachments/AttachmentChips";
+import { draftsOf } from "../attachments/drafts";
+import { FileDrop, pasteFiles } from "../attachments/FileDrop";
+import { useAttachments, useSendWhenUploaded, waitingLabel } from "../attachments/use-attachments";
 import { ModelPickers } from "../composer/ModelPickers";
 import { resolveChoice } from "../composer/models";
 import { runtimeName } from "../session/status";
+import { FolderRows } from "./FolderRows";
 import "./new-session.css";
-import { choiceOf, RepositoryField } from "./RepositoryField";
-import { FORGOTTEN, type Remembered, remember } from "./remembered";
+import { choiceOf } from "./RepositoryField";
+import { FORGOTTEN, type Remembered, remember, rememberedFolders } from "./remembered";
+import { asked, errorOf, type Folders, offeredFolders } from "./workspaces";
 
 const MAX_BYTES = 1024 * 1024;
-/** After the last key, before the server is asked whether a repository exists. */
-const CHECK_AFTER_MS = 350;
+/** Where the files of a session that does not exist yet are kept. */
+const NEW = "new";
 
 const POLICIES: Record<ProfileSummary["profile"]["approval_policy"], string> = {
   ask_every_time: "asks every time",
@@ -27,24 +34,10 @@ const POLICIES: Record<ProfileSummary["profile"]["approval_policy"], string> = {
   autonomous: "never asks",
 };
 
-function useDebounced(value: string): string {
-  const [settled, setSettled] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(value), CHECK_AFTER_MS);
-    return () => clearTimeout(timer);
-  }, [value]);
-  return settled;
-}
-
-const looksWhole = (source: string) => /^\/.+/.test(source) || /^https?:\/\/[^/]+\/.+/.test(source);
-
 /** Where a problem belongs on this form. */
-type Field = "profile" | "repository" | "branch" | "task" | "form";
+type Field = "profile" | "task" | "form";
 function fieldOf(error: ApiError): Field {
   const pointer = error.pointer ?? "";
-  if (pointer.startsWith("/repository/branch")) return "branch";
-  if (pointer.startsWith("/repository") || pointer.startsWith("/source")) return "repository";
-  if (pointer.startsWith("/branch")) return "branch";
   if (pointer.startsWith("/task")) return "task";
   if (pointer.startsWith("/profile")) return "profile";
   return "form";
@@ -96,64 +89,6 @@ function ProfileField({
   );
 }
 
-function BranchField({
-  branches,
-  value,
-  onChange,
-  disabled,
-  error,
-}: {
-  branches: readonly string[];
-  value: string;
-  onChange: (branch: string) => void;
-  disabled: boolean;
-  error: string | undefined;
-}) {
-  const id = useId();
-  const shown = value || (branches[0] ?? "Default branch");
-  return (
-    <div className="field">
-      <label htmlFor={id}>Branch</label>
-      {branches.length > 0 ? (
-        <ChoiceMenu
-          value={value || branches[0]}
-          choices={branches.map((branch, i) => ({
-            value: branch,
-            label: branch,
-            detail: i === 0 ? "Checked out" : undefined,
-          }))}
-          onChoose={onChange}
-          trigger={
-            <button id={id} type="button" className="btn select" aria-label={`Branch: ${shown}`}>
-              <GitBranch size={14} aria-hidden="true" />
-              <span className="truncate">{shown}</span>
-              <span className="spacer" />
-              <ChevronDown size={14} aria-hidden="true" />
-            </button>
-          }
-        />
-      ) : (
-        <input
-          id={id}
-          className="input"
-          placeholder={disabled ? "No repository" : "Default branch"}
-          disabled={disabled}
-          value={disabled ? "" : value}
-          spellCheck={false}
-          autoComplete="off"
-          aria-invalid={error !== undefined}
-          onChange={(event) => onChange(event.target.value)}
-        />
-      )}
-      {error && (
-        <p className="field-error" role="alert">
-          {error}
-        </p>
-      )}
-    </div>
-  );
-}
-
 /** Profile, repository and task; then one keystroke. */
 export function NewSession() {
   const profiles = useQuery({ queryKey: ["profiles"], queryFn: api.profiles, staleTime: 30_000 });
@@ -193,11 +128,9 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
   const current = profiles.find((summary) => summary.profile.name === remembered.profile) ?? first;
   const offered = current.profile.repositories;
 
-  // A profile's first repository is chosen until a person chooses otherwise.
-  const [edited, setEdited] = useState<{ source: string; branch: string }>();
-  const source = edited?.source ?? (remembered.profile ? remembered.source : (offered[0]?.source ?? ""));
-  const branch = edited?.branch ?? (remembered.profile ? remembered.branch : (offered[0]?.branch ?? ""));
-  const setRepository = (next: string, nextBranch = "") => setEdited({ source: next, branch: nextBranch });
+  // What a profile has on offer is chosen until a person chooses otherwise.
+  const [edited, setEdited] = useState<Folders>();
+  const folders = edited ?? rememberedFolders(remembered) ?? offeredFolders(current.profile);
 
   const [error, setError] = useState<ApiError>();
   const [sending, setSending] = useState(false);
@@ -205,24 +138,14 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
   const area = useRef<HTMLTextAreaElement>(null);
   const taskId = useId();
 
-  const settled = useDebounced(source.trim());
-  const check = useQuery({
-    queryKey: ["repository", settled],
-    queryFn: ({ signal }) => api.checkRepository({ source: settled }, signal),
-    enabled: settled !== "" && looksWhole(settled),
-    staleTime: 15_000,
-    retry: false,
-  });
-  const isChecked = settled === source.trim() && check.data !== undefined;
-  const checkProblem = settled === source.trim() && check.error instanceof ApiError ? check.error : undefined;
-  const branches = isChecked ? check.data.branches : [];
-
-  // What models there are is known from sessions of the same provider: a runtime tells when it runs.
+  // A runtime tells its models when it runs: the server remembers them, and sessions have them.
   const models = useMemo(
     () =>
       sessions.find((session) => session.profile.name === current.profile.name && session.models.length > 0)
-        ?.models ?? [],
-    [sessions, current.profile.name],
+        ?.models ??
+      current.models ??
+      [],
+    [sessions, current],
   );
   const resolved = resolveChoice(models, remembered, {
     model: current.profile.model,
@@ -230,46 +153,44 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
   });
 
   const tooLong = useDeferredValue(task.length > MAX_BYTES / 4 && new Blob([task]).size > MAX_BYTES);
-  const missing = settled !== "" && source.trim() === settled && !looksWhole(settled);
   const errors: Partial<Record<Field, string>> = {};
-  if (checkProblem) errors.repository = checkProblem.message;
-  if (missing) errors.repository = "Give an absolute path on the server's disk or an https:// URL.";
   if (tooLong) errors.task = "A task holds at most 1 MB. Put more into a file of the repository.";
-  if (error) errors[fieldOf(error)] ??= error.message;
+  const rowError = error && errorOf(error, folders);
+  if (error && !rowError) errors[fieldOf(error)] ??= error.message;
 
-  const start = async () => {
-    if (sending) return;
-    if (!task.trim()) {
+  const files = useAttachments(NEW);
+  const fileIds = files.done.map((file) => file.id).join(" ");
+  // biome-ignore lint/correctness/useExhaustiveDependencies: other files make another request
+  useEffect(() => {
+    key.current = newIdempotencyKey();
+  }, [fileIds]);
+  const startNow = async () => {
+    if (sending || files.failed > 0) return;
+    if (!task.trim() && files.done.length === 0) {
       setError(undefined);
       area.current?.focus();
       return setEmpty(true);
     }
     setSending(true);
     setError(undefined);
-    const trimmed = source.trim();
-    const offeredName = offered.find((repository) => repository.source === trimmed)?.name;
     try {
       const session = await api.createSession(
         {
           profile: current.profile.name,
-          repository: trimmed
-            ? { source: trimmed, name: offeredName ?? null, branch: branch.trim() || null }
-            : null,
+          ...asked(folders, offered),
           task,
           model: remembered.model ? (resolved.model?.id ?? null) : null,
           effort: remembered.effort ? (resolved.effort ?? null) : null,
+          ...(files.done.length > 0 && { attachments: files.done.map((file) => file.id) }),
         },
         key.current,
       );
       const { model, effort } = remembered;
       setRemembered(
-        remember(
-          remembered,
-          { profile: current.profile.name, source: trimmed, branch: branch.trim(), model, effort },
-          offered,
-        ),
+        remember(remembered, { profile: current.profile.name, ...folders, model, effort }, offered),
       );
       setTask("");
+      draftsOf(NEW).take();
       applySession(client, session);
       navigate(`/s/${session.id}`);
     } catch (thrown) {
@@ -280,6 +201,8 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
       setSending(false);
     }
   };
+  const uploads = useSendWhenUploaded(files, () => void startNow());
+  const start = () => uploads.send(undefined);
   const [empty, setEmpty] = useState(false);
   if (empty) errors.task = "Describe what the agent should do.";
 
@@ -290,7 +213,7 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
       group: "Session",
       keys: ["mod+enter"],
       inText: true,
-      run: () => void start(),
+      run: () => start(),
     },
   ]);
 
@@ -300,17 +223,10 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
       .filter((recent) => !offered.some((repository) => repository.source === recent))
       .map((recent) => choiceOf(recent)),
   ];
-  const hint =
-    source.trim() === ""
-      ? "The agent starts in an empty folder."
-      : check.isFetching && !check.data
-        ? "Checking…"
-        : isChecked
-          ? undefined
-          : undefined;
 
   return (
     <div className="new">
+      <FileDrop scope={NEW} />
       <h1>New session</h1>
       <div className="new-fields">
         <ProfileField
@@ -320,36 +236,24 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
           onChoose={(profile) => {
             setRemembered({ ...remembered, profile, model: null, effort: null });
             const chosen = profiles.find((summary) => summary.profile.name === profile);
-            const repository = chosen?.profile.repositories[0];
-            if (repository && !edited) setRepository(repository.source, repository.branch ?? "");
+            if (chosen && !edited) setEdited(offeredFolders(chosen.profile));
           }}
         />
-        <RepositoryField
-          value={source}
+        <FolderRows
+          value={folders}
           choices={choices}
+          error={rowError}
           onChange={(next) => {
-            setRepository(next);
+            setEdited(next);
             setError(undefined);
           }}
-          onChoose={(choice) => {
-            setRepository(choice.source, choice.branch ?? "");
-            setError(undefined);
-          }}
-          error={errors.repository}
-          hint={hint}
-        />
-        <BranchField
-          branches={branches}
-          value={branch}
-          disabled={source.trim() === ""}
-          onChange={(next) => setRepository(source, next)}
-          error={errors.branch}
         />
       </div>
       <div className="new-task" data-pane="task">
         <label htmlFor={taskId} className="hidden-text">
           Task
         </label>
+        <AttachmentChips scope={NEW} />
         <textarea
           id={taskId}
           ref={area}
@@ -361,6 +265,7 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
           rows={4}
           aria-invalid={errors.task !== undefined}
           aria-describedby={errors.task ? `${taskId}-error` : undefined}
+          onPaste={(event) => pasteFiles(NEW, event)}
           onChange={(event) => {
             setTask(event.target.value);
             setEmpty(false);
@@ -376,7 +281,7 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
             )
               return;
             event.preventDefault();
-            void start();
+            start();
           }}
         />
         {errors.task && (
@@ -384,15 +289,19 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
             {errors.task}
           </p>
         )}
+        {files.failed > 0 && (
+          <p className="field-error">Upload the file that failed again, or remove it, to start.</p>
+        )}
         <div className="composer-bar">
+          <AttachButton scope={NEW} />
           <ModelPickers
             models={models}
             resolved={resolved}
             onModel={(model) =>
-              setRemembered({ ...remembered, profile: current.profile.name, source, branch, model })
+              setRemembered({ ...remembered, profile: current.profile.name, ...folders, model })
             }
             onEffort={(effort) =>
-              setRemembered({ ...remembered, profile: current.profile.name, source, branch, effort })
+              setRemembered({ ...remembered, profile: current.profile.name, ...folders, effort })
             }
           />
           {current.scripted ? (
@@ -407,16 +316,17 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
           <Button
             look="primary"
             keys="enter"
-            disabled={sending || Boolean(current.unavailable) || tooLong}
-            onClick={() => void start()}
+            disabled={sending || Boolean(current.unavailable) || tooLong || files.failed > 0}
+            title={uploads.isWaiting ? "Press to not start yet" : undefined}
+            onClick={() => (uploads.isWaiting ? uploads.cancel() : start())}
           >
-            {sending ? "Starting…" : "Start session"}
+            {sending ? "Starting…" : uploads.isWaiting ? waitingLabel(files.pending) : "Start session"}
           </Button>
         </div>
       </div>
       {error && errors.form && (
         <ErrorNote error={error}>
-          <Button onClick={() => void start()}>Try again</Button>
+          <Button onClick={() => start()}>Try again</Button>
         </ErrorNote>
       )}
       {current.scripted && (

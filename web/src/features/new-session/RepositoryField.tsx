@@ -9,6 +9,9 @@ export interface RepositoryChoice {
 }
 
 interface RepositoryFieldProps {
+  label: string;
+  /** Drawn by the field above. */
+  hideLabel: boolean;
   value: string;
   choices: readonly RepositoryChoice[];
   onChange: (source: string) => void;
@@ -18,7 +21,16 @@ interface RepositoryFieldProps {
 }
 
 /** A repository from the profile, or any path or URL: a text field with suggestions. */
-export function RepositoryField({ value, choices, onChange, onChoose, error, hint }: RepositoryFieldProps) {
+export function RepositoryField({
+  label,
+  hideLabel,
+  value,
+  choices,
+  onChange,
+  onChoose,
+  error,
+  hint,
+}: RepositoryFieldProps) {
   const id = useId();
   const input = useRef<HTMLInputElement>(null);
   const [open, setOpen] = useState(false);
@@ -53,7 +65,9 @@ export function RepositoryField({ value, choices, onChange, onChoose, error, hin
   };
   return (
     <div className="field repository-field">
-      <label htmlFor={id}>Repository</label>
+      <label htmlFor={id} className={hideLabel ? "hidden-text" : undefined}>
+        {label}
+      </label>
       <div className="combo">
         <FolderGit2 size={16} aria-hidden="true" />
         <input

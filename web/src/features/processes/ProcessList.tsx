@@ -21,6 +21,14 @@ export function nameOf({ process, command }: Pick<Port, "process" | "command">):
   return process || command?.split(" ")[0]?.split("/").pop() || "Unknown process";
 }
 
+/**
+ * A command in the space of one line: of a path from the root only its end, which says more about a
+ * program than the folder that it is installed in.
+ */
+export function shortened(command: string): string {
+  return command.replace(/(?<=^|[\s=])\/\S+\/(?=[^\s/])/g, "…/");
+}
+
 function PortRow({ session, port }: { session: string; port: Port }) {
   const now = useNow();
   const address = portAddress(session, port.port);
@@ -47,7 +55,7 @@ function PortRow({ session, port }: { session: string; port: Port }) {
           </span>
           {port.command && (
             <code className="port-command truncate" title={port.command}>
-              {port.command}
+              {shortened(port.command)}
             </code>
           )}
         </span>

@@ -4,14 +4,12 @@ import {
   Ellipsis,
   FileDiff,
   FlaskConical,
-  FolderGit2,
   PanelLeft,
   Pencil,
   Square,
   SquareTerminal,
   Trash2,
 } from "lucide-react";
-import { useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import type { ChangesTotals } from "../../api/changes";
 import type { Port, Session } from "../../api/types";
@@ -20,45 +18,13 @@ import { Button, IconButton } from "../../ui/Button";
 import { Menu, MenuItem, MenuLine } from "../../ui/Menu";
 import { useIsNarrow } from "../../ui/media";
 import { Tip } from "../../ui/Tip";
+import { TitleField } from "../../ui/TitleField";
 import { ProcessesButton } from "../processes/ProcessesButton";
 import { useSessionActions } from "./actions";
 import "./session-header.css";
+import { PrimaryRepository, PrimaryRepositoryItems } from "./PrimaryRepository";
 import { StatusButton } from "./StatusButton";
-import { canStart, canStop, repositoryName } from "./status";
-
-/** What the server accepts. */
-const MAX_TITLE = 200;
-
-function TitleEditor({ session, onDone }: { session: Session; onDone: () => void }) {
-  const [title, setTitle] = useState(session.title);
-  const actions = useSessionActions();
-  const input = useRef<HTMLInputElement>(null);
-  useEffect(() => input.current?.select(), []);
-  const save = () => {
-    const next = title.trim();
-    if (next && next !== session.title) void actions.rename(session, next);
-    onDone();
-  };
-  return (
-    <input
-      ref={input}
-      className="title-input"
-      aria-label="Session title"
-      value={title}
-      maxLength={MAX_TITLE}
-      onChange={(event) => setTitle(event.target.value)}
-      onBlur={save}
-      onKeyDown={(event) => {
-        if (event.nativeEvent.isComposing) return;
-        if (event.key === "Enter") save();
-        if (event.key === "Escape") {
-          event.preventDefault();
-          onDone();
-        }
-      }}
-    />
-  );
-}
+import { canStart, canStop } from "./status";
 
 interface SessionHeaderProps {
   session: Session;
@@ -71,6 +37,8 @@ interface SessionHeaderProps {
     /** Why there is nothing to show. */
     off: string | undefined;
     totals: ChangesTotals | undefined;
+    /** The branch that is checked out in the primary repository. */
+    branch: string | undefined;
   };
   ports: readonly Port[];
   tui: { open: boolean; off: string | undefined };
@@ -134,7 +102,7 @@ export function SessionHeader({
   sidebarOpen,
 }: SessionHeaderProps) {
   const narrow = useIsNarrow();
-  const repository = repositoryName(session);
+  const actions = useSessionActions();
   return (
     <header className="session-header" data-pane="header">
       {narrow ? (
@@ -149,7 +117,15 @@ export function SessionHeader({
         )
       )}
       {renaming ? (
-        <TitleEditor session={session} onDone={() => onRename(false)} />
+        <TitleField
+          label="Session title"
+          title={session.title}
+          onCancel={() => onRename(false)}
+          onSave={(title) => {
+            void actions.rename(session, title);
+            onRename(false);
+          }}
+        />
       ) : (
         <h1 className="session-title">
           <button type="button" className="truncate" onClick={() => onRename(true)} title={session.title}>
@@ -168,17 +144,7 @@ export function SessionHeader({
           </span>
         </Tip>
       )}
-      {repository && (
-        <Tip text={session.repository?.source}>
-          <span className="repository wide-only">
-            <FolderGit2 size={14} aria-hidden="true" />
-            <span className="truncate">{repository}</span>
-            {session.repository?.branch && (
-              <span className="repository-branch truncate">{session.repository.branch}</span>
-            )}
-          </span>
-        </Tip>
-      )}
+      <PrimaryRepository session={session} branch={changes.branch} />
       {!narrow && <TuiButton {...tui} />}
       {!narrow && <ChangesButton {...changes} />}
       {!narrow && <ProcessesButton session={session} ports={ports} />}
@@ -219,9 +185,10 @@ export function SessionHeader({
             Stop
           </MenuItem>
         )}
+        {narrow && <PrimaryRepositoryItems session={session} />}
         <MenuLine />
         <MenuItem icon={<Trash2 size={16} />} danger onSelect={() => setTimeout(onDelete)}>
-          Delete…
+          Delete
         </MenuItem>
       </Menu>
     </header>

@@ -4,24 +4,29 @@ import { useLocation } from "wouter";
 import type { Comment } from "../../api/changes";
 import type { Approval, Decision, Session } from "../../api/types";
 import { useCommands } from "../../keys/registry";
+import { goesTo, localGoesTo, NEW, sessionIn, transcriptIn } from "../../live/conversations";
 import { pendingView } from "../../live/pending";
 import { waitingApprovals } from "../../live/reducer";
 import { didWork, foldRows, lastMessageOf, type Row } from "../../live/rows";
 import { useChannel } from "../../live/sessions";
 import { Button } from "../../ui/Button";
-import { Confirm } from "../../ui/Confirm";
 import { copyText } from "../../ui/CopyButton";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { useIsNarrow } from "../../ui/media";
 import { Resizer } from "../../ui/Resizer";
-import { useStored } from "../../ui/storage";
 import { say } from "../../ui/toasts";
+import { draftsOf } from "../attachments/drafts";
+import { FileDrop } from "../attachments/FileDrop";
 import { CommentChips, SentComments } from "../changes/Chips";
 import { groupBy } from "../changes/group";
 import { useCommentActions } from "../changes/marks";
 import { unavailable, useChanges } from "../changes/use-changes";
 import { Composer, type ComposerHandle } from "../composer/Composer";
 import { Queue } from "../composer/Queue";
+import { ConversationBar } from "../conversations/ConversationBar";
+import { Elsewhere } from "../conversations/Elsewhere";
+import { NewConversation } from "../conversations/NewConversation";
+import { useView } from "../conversations/use-view";
 import { ProcessList } from "../processes/ProcessList";
 import { TerminalPane } from "../terminal/TerminalPane";
 import { ApprovalBar } from "../transcript/ApprovalCard";
@@ -31,22 +36,17 @@ import { Transcript, type TranscriptHandle } from "../transcript/Transcript";
 import { TuiPane } from "../tui/TuiPane";
 import { tuiOff } from "../tui/unavailable";
 import { useSessionActions } from "./actions";
+import { BackBar } from "./BackBar";
+import { DeletedSession } from "./DeletedSession";
 import { LinkBar } from "./LinkBar";
 import { SessionHeader } from "./SessionHeader";
 import "./session-view.css";
 import { canStart, canStop } from "./status";
+import { type Panels, sharedLink, usePanels } from "./view-url";
+import { folderOf, noRepository, workspacesOf } from "./workspaces";
 
 const ChangesPanel = lazy(() => import("../changes/ChangesPanel"));
 
-interface Panels {
-  terminal: boolean;
-  height: number;
-  changes?: boolean;
-  /** The runtime's own interface in place of the chat. */
-  tui?: boolean;
-  /** Width of the changes. */
-  width?: number;
-}
 const PANELS: Panels = { terminal: false, height: 240 };
 const CHANGES_WIDTH = 560;
 const CHANGES_MIN = 320;
@@ -68,11 +68,14 @@ function useRows(transcript: Parameters<typeof foldRows>[0]): readonly Row[] {
   }, [transcript]);
 }
 
-function Gone({ children }: { children: React.ReactNode }) {
+function Gone({ children, sidebarOpen }: { children: React.ReactNode; sidebarOpen: boolean }) {
   return (
-    <main id="main" className="session-gone" tabIndex={-1}>
-      {children}
-    </main>
+    <div className="page">
+      <BackBar sidebarOpen={sidebarOpen} />
+      <main id="main" className="session-gone" tabIndex={-1}>
+        {children}
+      </main>
+    </div>
   );
 }
 
@@ -87,7 +90,7 @@ export function SessionView({ id, sidebarOpen }: SessionViewProps) {
   const { session, error, deleted } = snapshot;
   if (deleted) {
     return (
-      <Gone>
+      <Gone sidebarOpen={sidebarOpen}>
         <h1>This session is gone</h1>
         <p>It was deleted, or the link is wrong.</p>
         <Button look="primary" onClick={() => navigate("/new")}>
@@ -96,9 +99,10 @@ export function SessionView({ id, sidebarOpen }: SessionViewProps) {
       </Gone>
     );
   }
+  if (session?.deletion) return <DeletedSession session={session} sidebarOpen={sidebarOpen} />;
   if (error && !session) {
     return (
-      <Gone>
+      <Gone sidebarOpen={sidebarOpen}>
         <ErrorNote error={error}>
           <Button onClick={() => channel.retryNow()}>Try again</Button>
         </ErrorNote>
@@ -131,27 +135,50 @@ type WorkbenchProps = {
   sidebarOpen: boolean;
 };
 
-function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) {
+function Workbench({ session: whole, snapshot, channel, sidebarOpen }: WorkbenchProps) {
+  const view = useView(whole, snapshot, channel);
+  // Everything below is about the conversation in view, unless it says the whole session.
+  const session = useMemo(() => sessionIn(whole, view.id), [whole, view.id]);
   const narrow = useIsNarrow();
   const [, navigate] = useLocation();
   const actions = useSessionActions();
-  const [panels, setPanels] = useStored<Panels>(`panels:${session.id}`, PANELS);
+  const [panels, setPanels] = usePanels(session.id, PANELS);
   const [pane, setPane] = useState<"chat" | "changes" | "terminal" | "ports">("chat");
   const [renaming, setRenaming] = useState(false);
-  const [deleting, setDeleting] = useState(false);
   const composer = useRef<ComposerHandle>(null);
   const transcriptRef = useRef<TranscriptHandle>(null);
-  const { transcript } = snapshot;
+  const { conversationOf } = snapshot.transcript;
+  const queue = useMemo(
+    () => snapshot.queue.filter((message) => goesTo(view.id, message, conversationOf)),
+    [snapshot.queue, view.id, conversationOf],
+  );
+  const local = useMemo(
+    () => snapshot.local.filter((message) => localGoesTo(view.id, message, conversationOf)),
+    [snapshot.local, view.id, conversationOf],
+  );
+  const transcript = useMemo(
+    () =>
+      transcriptIn(snapshot.transcript, whole, view.id, (id) => queue.some((message) => message.id === id)),
+    [snapshot.transcript, whole, view.id, queue],
+  );
 
   const rows = useRows(transcript);
   const approvals = useMemo(() => waitingApprovals(transcript), [transcript]);
   const pending = useMemo(
     () =>
-      pendingView({ local: snapshot.local, queue: snapshot.queue, left: snapshot.left, transcript, session }),
-    [snapshot.local, snapshot.queue, snapshot.left, transcript, session],
+      pendingView({
+        local,
+        queue,
+        left: new Map([...snapshot.left].filter(([, message]) => goesTo(view.id, message, conversationOf))),
+        transcript,
+        session,
+      }),
+    [local, queue, snapshot.left, view.id, conversationOf, transcript, session],
   );
   const history = useMemo(() => {
-    const said = rows.flatMap((row) => (row.kind === "user" ? [row.item.body.text] : []));
+    const said = rows.flatMap((row) =>
+      row.kind === "user" && row.item.body.text ? [row.item.body.text] : [],
+    );
     return said.slice(-MAX_HISTORY);
   }, [rows]);
   const lastTurn = useMemo(() => {
@@ -162,7 +189,7 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
   const changes = useChanges(
     session,
     snapshot.changes,
-    `${snapshot.changes} ${snapshot.queue.length} ${session.turn_id}`,
+    `${snapshot.changes} ${snapshot.queue.length} ${session.turn_id} ${snapshot.comments}`,
   );
   const commentActions = useCommentActions(session.id);
   const changesOff = unavailable(session, changes.list);
@@ -179,6 +206,7 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
   useEffect(() => {
     latest.current = transcript;
   });
+  const talk = view.channel;
   const onTryAgain = useCallback(
     (turnId: string) => {
       const said = lastMessageOf(latest.current, turnId);
@@ -187,9 +215,9 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
         said && !didWork(latest.current, turnId)
           ? said
           : "The last turn failed before it was done. Please continue.";
-      void channel.send({ text, delivery: "steer" });
+      void talk.send({ text, delivery: "steer" });
     },
-    [channel],
+    [talk],
   );
   const context = useMemo<RowContext>(
     () => ({
@@ -207,6 +235,17 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
     [session.id, session.activity, onTryAgain, navigate, lastTurn, sent],
   );
 
+  const showConversation = (id: string) => {
+    if (id !== view.id) view.show(id);
+    setPane("chat");
+    // A phone's keyboard would cover what one came to read.
+    if (window.matchMedia("(hover: hover)").matches) setTimeout(() => composer.current?.focus());
+  };
+  const remove = () => {
+    // It can be taken back, so nobody is asked.
+    const back = () => navigate(`/s/${session.id}`);
+    void actions.remove(session, back).then((done) => done && navigate("/"));
+  };
   const toggleTerminal = () => {
     if (narrow) return setPane(pane === "chat" ? "terminal" : "chat");
     setPanels({ ...panels, terminal: !panels.terminal });
@@ -231,6 +270,16 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
   const showComment = useRef((_: Comment) => {});
   useEffect(() => {
     showComment.current = (comment) => {
+      const elsewhere = workspacesOf(session).find(
+        ({ path }) => path === comment.anchor.workspace && path !== session.cwd,
+      );
+      if (elsewhere) {
+        say(`This comment is on the changes of ${elsewhere.name}`, {
+          label: `Work in ${elsewhere.name}`,
+          run: () => void actions.relocate(session, elsewhere),
+        });
+        return;
+      }
       showChanges(true);
       changes.show(comment);
     };
@@ -299,9 +348,9 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
       id: "session.copy-link",
       title: "Copy link to session",
       group: "Session",
-      run: () => void copyText(`${location.origin}/s/${session.id}`).then(() => say("Link copied")),
+      run: () => void copyText(sharedLink(location.href)).then(() => say("Link copied")),
     },
-    { id: "session.delete", title: "Delete session…", group: "Session", run: () => setDeleting(true) },
+    { id: "session.delete", title: "Delete session", group: "Session", run: remove },
     {
       id: "approval.accept",
       title: "Approve once",
@@ -352,12 +401,17 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
   return (
     <div className="workbench">
       <SessionHeader
-        session={session}
+        session={whole}
         renaming={renaming}
         onRename={setRenaming}
-        onDelete={() => setDeleting(true)}
+        onDelete={remove}
         terminalOpen={panels.terminal}
-        changes={{ open: changesOpen, off: changesOff, totals: changes.list.totals }}
+        changes={{
+          open: changesOpen,
+          off: changesOff,
+          totals: changes.list.totals,
+          branch: changes.list.head?.branch ?? undefined,
+        }}
         ports={snapshot.ports}
         tui={{ open: tuiOpen, off: tuiReason }}
         sidebarOpen={sidebarOpen}
@@ -365,10 +419,18 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
       <LinkBar link={snapshot.link} onRetry={() => channel.retryNow()} />
       <div className="workbench-body">
         <div className="workbench-main" hidden={narrow && pane === "changes"}>
+          {showMain && (
+            <ConversationBar
+              session={whole}
+              queue={snapshot.queue}
+              view={view.id}
+              onShow={showConversation}
+            />
+          )}
           {showChat && (
             <main className="chat" id="main" aria-label="Chat" tabIndex={-1}>
               <Transcript
-                key={session.id}
+                key={view.key}
                 ref={transcriptRef}
                 session={session}
                 snapshot={snapshot}
@@ -376,8 +438,14 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
                 rows={rows}
                 bubbles={pending.bubbles}
                 context={context}
-                onEdit={(text) => composer.current?.insert(text)}
+                local={local}
+                empty={view.id === NEW ? <NewConversation session={session} /> : undefined}
+                onEdit={(text, files) => {
+                  composer.current?.insert(text);
+                  draftsOf(view.scope).restore(files);
+                }}
               />
+              <FileDrop scope={view.scope} />
               <div className="composer-area">
                 <ApprovalBar
                   session={session.id}
@@ -385,13 +453,15 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
                   approvals={approvals}
                   onShow={showApproval}
                 />
+                <Elsewhere session={whole} view={view.id} onShow={showConversation} />
                 <Queue session={session} messages={pending.queue} />
                 <Composer
-                  key={session.id}
+                  key={view.key}
                   ref={composer}
                   session={session}
-                  channel={channel}
-                  usage={session.usage ?? transcript.usage}
+                  scope={view.scope}
+                  channel={talk}
+                  usage={session.usage ?? null}
                   history={history}
                   comments={drafts.map((comment) => comment.id)}
                   onSent={(ids) => commentActions.leave(ids)}
@@ -420,6 +490,10 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
           )}
           <section
             className="terminal-area"
+            // The only pane of a phone is what the page is about; another element would start it anew.
+            role={narrow && showTerminal ? "main" : undefined}
+            id={narrow && showTerminal ? "main" : undefined}
+            tabIndex={narrow && showTerminal ? -1 : undefined}
             aria-label="Terminal"
             style={narrow ? undefined : { height }}
             data-pane="terminal"
@@ -438,6 +512,7 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
             <TerminalPane
               key={session.id}
               session={session}
+              live={snapshot.terminals}
               visible={showTerminal}
               onShow={() => !showTerminal && toggleTerminal()}
               onHide={() => showTerminal && toggleTerminal()}
@@ -468,10 +543,12 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
               <ChangesPanel
                 key={session.id}
                 session={session.id}
+                folder={folderOf(session)}
+                nothing={noRepository(session)}
                 list={changes.list}
                 options={changes.options}
                 onOptions={changes.onOptions}
-                comments={changes.comments}
+                comments={changes.here}
                 views={changes.views}
                 running={changes.running}
                 onStart={canStart(session) ? () => void actions.start(session) : undefined}
@@ -502,19 +579,6 @@ function Workbench({ session, snapshot, channel, sidebarOpen }: WorkbenchProps) 
           </button>
         </nav>
       )}
-      <Confirm
-        open={deleting}
-        onOpenChange={setDeleting}
-        title="Delete this session?"
-        action="Delete session"
-        danger
-        onConfirm={() => {
-          void actions.remove(session).then((done) => done && navigate("/"));
-        }}
-      >
-        “{session.title}” is deleted with its conversation and its disk, including changes that were not
-        pushed. This can't be undone.
-      </Confirm>
     </div>
   );
 }

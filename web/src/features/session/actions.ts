@@ -2,7 +2,7 @@
 import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { api } from "../../api/client";
-import type { Session } from "../../api/types";
+import type { Session, Workspace } from "../../api/types";
 import { applySession, removeSession } from "../../live/sessions";
 import { say, sayError } from "../../ui/toasts";
 
@@ -21,13 +21,20 @@ function foresee(client: QueryClient, session: Session, patch: Partial<Session>)
   applySession(client, { ...session, ...patch });
 }
 
+const restore = (client: QueryClient, session: Session) =>
+  attempt("Restore session", async () => {
+    applySession(client, await api.restoreSession(session.id));
+    say(`Restored “${session.title}”`);
+  });
+
 export function sessionActions(client: QueryClient) {
   return {
     start: (session: Session) =>
       attempt("Start session", async () => applySession(client, await api.startSession(session.id))),
     stop: (session: Session) =>
       attempt("Stop session", async () => applySession(client, await api.stopSession(session.id))),
-    interrupt: (session: Session) => attempt("Interrupt", () => api.interrupt(session.id)),
+    interrupt: (session: Session) =>
+      attempt("Interrupt", () => api.interrupt(session.id, session.conversation_id)),
     rename: (session: Session, title: string) =>
       attempt("Rename session", async () => {
         foresee(client, session, { title });
@@ -38,11 +45,36 @@ export function sessionActions(client: QueryClient) {
           throw error;
         }
       }),
-    remove: (session: Session) =>
+    /** Another folder becomes the primary one. */
+    relocate: (session: Session, { path, repository }: Workspace) =>
+      attempt("Change the primary repository", async () => {
+        foresee(client, session, { cwd: path, repository });
+        try {
+          applySession(client, await api.patchSession(session.id, { cwd: path }));
+        } catch (error) {
+          foresee(client, session, {});
+          throw error;
+        }
+      }),
+    /** Into the trash; `onRestored` is told when it was taken back at once. */
+    remove: (session: Session, onRestored?: () => void) =>
       attempt("Delete session", async () => {
-        await api.deleteSession(session.id);
+        const deleted = await api.deleteSession(session.id);
+        applySession(client, deleted);
+        if (deleted.deletion)
+          say("Session deleted", {
+            label: "Undo",
+            run: () => void restore(client, session).then((done) => done && onRestored?.()),
+          });
+        else say(`Deleted “${session.title}”`);
+      }),
+    restore: (session: Session) => restore(client, session),
+    /** For good, out of the trash or past it. */
+    destroy: (session: Session) =>
+      attempt("Delete session", async () => {
+        await api.deleteSession(session.id, true);
         removeSession(client, session.id);
-        say(`Deleted “${session.title}”`);
+        say(`Deleted “${session.title}” for good`);
       }),
   };
 }

@@ -1,32 +1,43 @@
-import { CircleHelp, FolderGit2, PanelLeft, Plus, Search, Settings } from "lucide-react";
-import { memo, useEffect, useMemo, useRef } from "react";
+import { CircleHelp, Command, FolderGit2, PanelLeft, Plus, Settings, Trash2 } from "lucide-react";
+import { type KeyboardEvent, memo, useEffect, useMemo, useRef } from "react";
 import { Link, useLocation } from "wouter";
 import { asApiError } from "../../api/client";
 import type { Session } from "../../api/types";
 import { runCommand } from "../../keys/registry";
-import { useSessionList } from "../../live/sessions";
+import { useFoundSessions, useSessionList } from "../../live/sessions";
 import { Mark } from "../../ui/Brand";
-import { IconButton } from "../../ui/Button";
+import { Button, IconButton } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { Kbd } from "../../ui/Kbd";
 import { age, useNow } from "../../ui/time";
 import { StatusIcon } from "../session/StatusIcon";
-import { GROUP_TITLES, GROUPS, repositoryName, since, statusOf } from "../session/status";
+import { GROUP_TITLES, GROUPS, since, statusOf } from "../session/status";
+import { placeName } from "../session/workspaces";
+import {
+  filterQuery,
+  fits,
+  isFiltered,
+  type ListFilter,
+  NO_FILTER,
+  sessionPath,
+  useListFilter,
+} from "./filter";
+import { FilterChips, SearchField } from "./ListFilters";
 import "./session-list.css";
 
 interface RowProps {
   session: Session;
+  href: string;
   current: boolean;
   age: string;
 }
 
-const SessionRow = memo(({ session, current, age: shownAge }: RowProps) => {
+const SessionRow = memo(({ session, href, current, age: shownAge }: RowProps) => {
   const status = statusOf(session);
-  const repository = repositoryName(session);
   const differs = status.word !== GROUP_TITLES[status.group] && status.word !== "Working";
   return (
     <li>
-      <Link href={`/s/${session.id}`} className="session-row" aria-current={current ? "page" : undefined}>
+      <Link href={href} className="session-row" aria-current={current ? "page" : undefined}>
         <StatusIcon status={status} />
         <span className="session-row-title truncate">{session.title}</span>
         <span className="session-row-age">{shownAge}</span>
@@ -36,7 +47,7 @@ const SessionRow = memo(({ session, current, age: shownAge }: RowProps) => {
           {session.state === "failed" && session.trouble ? (
             <span className="session-row-trouble truncate">{session.trouble.message}</span>
           ) : (
-            <span className="truncate">{repository ?? "No repository"}</span>
+            <span className="truncate">{placeName(session)}</span>
           )}
         </span>
       </Link>
@@ -44,7 +55,19 @@ const SessionRow = memo(({ session, current, age: shownAge }: RowProps) => {
   );
 });
 
-function Groups({ sessions }: { sessions: readonly Session[] }) {
+/** Up and down go through the list; up from its beginning goes back to the search. */
+function onArrow(event: KeyboardEvent<HTMLElement>): void {
+  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!by || event.altKey || event.ctrlKey || event.metaKey) return;
+  const rows = [...event.currentTarget.querySelectorAll<HTMLElement>(".session-row")];
+  const at = rows.indexOf(document.activeElement as HTMLElement);
+  if (at < 0) return;
+  event.preventDefault();
+  const search = event.currentTarget.closest("[data-pane]")?.querySelector<HTMLElement>("[type=search]");
+  (at + by < 0 ? search : rows[at + by])?.focus();
+}
+
+function Groups({ sessions, filter }: { sessions: readonly Session[]; filter: ListFilter }) {
   const [location] = useLocation();
   const now = useNow();
   const groups = useMemo(() => {
@@ -69,6 +92,7 @@ function Groups({ sessions }: { sessions: readonly Session[] }) {
             <SessionRow
               key={session.id}
               session={session}
+              href={sessionPath(session.id, filter)}
               current={location === `/s/${session.id}`}
               age={age(since(session), now)}
             />
@@ -79,16 +103,25 @@ function Groups({ sessions }: { sessions: readonly Session[] }) {
   });
 }
 
-/** Asks for the next page when its end comes into view. */
-function More({ onSeen }: { onSeen: () => void }) {
+/** Rows that come by themselves. A list of thousands scrolls badly and is searched rather than read. */
+const MAX_UNASKED = 450;
+/** How far ahead of who scrolls the next page is asked for: a few screenfuls. */
+const AHEAD_PX = 1500;
+
+/** Asks for the next page when the end of the list comes near. */
+function More({ loaded, loading, onNear }: { loaded: number; loading: boolean; onNear: () => unknown }) {
   const ref = useRef<HTMLDivElement>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: after each page it is looked at anew, for the end may still be near
   useEffect(() => {
-    const element = ref.current;
-    if (!element) return;
-    const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && onSeen());
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, [onSeen]);
+    const list = ref.current?.closest(".sidebar-list");
+    if (!list || loading) return;
+    const look = () => {
+      if (list.scrollHeight - list.scrollTop - list.clientHeight < AHEAD_PX) onNear();
+    };
+    look();
+    list.addEventListener("scroll", look, { passive: true });
+    return () => list.removeEventListener("scroll", look);
+  }, [loading, loaded, onNear]);
   return (
     <div ref={ref} className="session-more">
       Loading more…
@@ -96,8 +129,39 @@ function More({ onSeen }: { onSeen: () => void }) {
   );
 }
 
+/** What the list shows: every session, or those that a filter lets through. */
+export function useShownSessions() {
+  const [filter] = useListFilter();
+  const all = useSessionList();
+  const query = filterQuery(filter);
+  const found = useFoundSessions(query, () => all.sessions.filter((session) => fits(session, filter)));
+  return query ? found : all;
+}
+
+function Nothing({ isPlaceholder, onClear }: { isPlaceholder: boolean; onClear: () => void }) {
+  // What is loaded holds nothing, and the server has not answered yet.
+  if (isPlaceholder) return <p className="sidebar-empty">Searching…</p>;
+  return (
+    <div className="sidebar-nothing" role="status">
+      <p>No session matches.</p>
+      <Button onClick={onClear}>Clear filters</Button>
+    </div>
+  );
+}
+
 export function SessionList({ onCollapse }: { onCollapse?: () => void }) {
-  const { sessions, error, isPending, hasNextPage, fetchNextPage, refetch } = useSessionList();
+  const [filter, setFilter] = useListFilter();
+  const {
+    sessions,
+    error,
+    isPending,
+    isPlaceholderData,
+    hasNextPage,
+    isFetchingNextPage,
+    fetchNextPage,
+    refetch,
+  } = useShownSessions();
+  const filtered = isFiltered(filter);
   return (
     <nav className="sidebar" aria-label="Sessions" data-pane="sessions">
       <div className="sidebar-head">
@@ -107,7 +171,7 @@ export function SessionList({ onCollapse }: { onCollapse?: () => void }) {
         </Link>
         <span className="spacer" />
         <IconButton label="Search and commands" keys="mod+k" onClick={() => runCommand("view.palette")}>
-          <Search size={16} />
+          <Command size={16} />
         </IconButton>
         {onCollapse && (
           <IconButton label="Hide session list" keys="[" onClick={onCollapse}>
@@ -120,7 +184,10 @@ export function SessionList({ onCollapse }: { onCollapse?: () => void }) {
         New session
         <Kbd keys="c" />
       </Link>
-      <div className="sidebar-list">
+      <SearchField filter={filter} onFilter={setFilter} />
+      <FilterChips filter={filter} onFilter={setFilter} />
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: the rows have the keyboard, this only moves it between them */}
+      <div className="sidebar-list" onKeyDown={onArrow}>
         {error && !sessions.length ? (
           <ErrorNote error={asApiError(error, "Load sessions")}>
             <button type="button" className="btn" onClick={() => void refetch()}>
@@ -129,15 +196,30 @@ export function SessionList({ onCollapse }: { onCollapse?: () => void }) {
           </ErrorNote>
         ) : (
           !isPending &&
-          sessions.length === 0 && (
+          sessions.length === 0 &&
+          (filtered ? (
+            <Nothing isPlaceholder={isPlaceholderData} onClear={() => setFilter(NO_FILTER)} />
+          ) : (
             <p className="sidebar-empty">
               <FolderGit2 size={16} aria-hidden="true" />
               Your sessions will be listed here, those that need you first.
             </p>
-          )
+          ))
         )}
-        <Groups sessions={sessions} />
-        {hasNextPage && <More onSeen={() => void fetchNextPage()} />}
+        <Groups sessions={sessions} filter={filter} />
+        {hasNextPage && sessions.length < MAX_UNASKED && (
+          <More loaded={sessions.length} loading={isFetchingNextPage} onNear={fetchNextPage} />
+        )}
+        {hasNextPage && sessions.length >= MAX_UNASKED && (
+          <Button
+            look="ghost"
+            className="session-older"
+            disabled={isFetchingNextPage}
+            onClick={() => void fetchNextPage()}
+          >
+            Show older sessions
+          </Button>
+        )}
       </div>
       <div className="sidebar-foot">
         <Link href="/settings" className="btn ghost">
@@ -145,6 +227,9 @@ export function SessionList({ onCollapse }: { onCollapse?: () => void }) {
           Settings
         </Link>
         <span className="spacer" />
+        <IconButton label="Recently deleted" onClick={() => runCommand("go.deleted")}>
+          <Trash2 size={16} />
+        </IconButton>
         <IconButton label="Keyboard shortcuts" keys="?" onClick={() => runCommand("view.help")}>
           <CircleHelp size={16} />
         </IconButton>

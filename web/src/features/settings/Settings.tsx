@@ -11,6 +11,7 @@ import { ErrorNote } from "../../ui/ErrorNote";
 import { type ThemeChoice, useThemeChoice } from "../../ui/theme";
 import { ago, clock, useNow } from "../../ui/time";
 import { say, sayError } from "../../ui/toasts";
+import { NotificationSettings } from "../notifications/NotificationSettings";
 import "./settings.css";
 
 const THEMES: readonly { value: ThemeChoice; label: string; icon: typeof Sun }[] = [
@@ -203,6 +204,7 @@ export function Settings() {
     <div className="settings">
       <h1>Settings</h1>
       <Appearance />
+      <NotificationSettings />
       <Tokens />
       <Account />
     </div>

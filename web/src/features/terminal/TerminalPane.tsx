@@ -8,18 +8,18 @@ import type { LinkState } from "../../live/link";
 import { Button, IconButton } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { Menu, MenuItem } from "../../ui/Menu";
-import { readStored, useStored, writeStored } from "../../ui/storage";
+import { readStored, writeStored } from "../../ui/storage";
 import { sayError } from "../../ui/toasts";
 import { useSessionActions } from "../session/actions";
 import { canStart } from "../session/status";
+import { writeAddress } from "../session/view-url";
 import { LazyTerminal } from "./LazyTerminal";
 import { panelId, TerminalTabs, tabId } from "./TerminalTabs";
 import "./terminal.css";
-import { activeTab, endText, named, type Seen, type Tab, tabsOf } from "./tabs";
+import { activeTab, cleanName, endText, type Seen, type Tab, tabsOf } from "./tabs";
 
 /** Size until the page has measured its own. */
 const FIRST_SIZE = { cols: 80, rows: 24 };
-const NO_NAMES: Record<string, string> = {};
 
 function linkNote(state: LinkState | undefined): string | undefined {
   if (!state || state.status === "open" || state.status === "closed") return undefined;
@@ -27,18 +27,22 @@ function linkNote(state: LinkState | undefined): string | undefined {
 }
 
 /** The session's shells as the server knows them, with what is opened and closed here. */
-function useTerminals(session: Session, enabled: boolean) {
+function useTerminals(session: Session, live: readonly TerminalInfo[] | undefined, enabled: boolean) {
   const client = useQueryClient();
   const key = useMemo(() => ["terminals", session.id], [session.id]);
   const list = useQuery({
     queryKey: key,
-    queryFn: async () => (await api.terminals(session.id)).filter((terminal) => terminal.kind !== "tui"),
+    queryFn: async () => shells(await api.terminals(session.id)),
     enabled,
-    // Somebody else may have opened or closed one meanwhile.
-    refetchOnWindowFocus: true,
-    staleTime: 0,
+    // From then on the server tells what others open, close and rename.
+    staleTime: Number.POSITIVE_INFINITY,
     retry: false,
   });
+  useEffect(() => {
+    if (!live || !enabled) return;
+    void client.cancelQueries({ queryKey: key });
+    client.setQueryData(key, shells(live));
+  }, [client, key, live, enabled]);
   const change = useCallback(
     (next: (terminals: readonly TerminalInfo[]) => TerminalInfo[]) =>
       client.setQueryData<TerminalInfo[]>(key, (old) => next(old ?? [])),
@@ -64,12 +68,29 @@ function useTerminals(session: Session, enabled: boolean) {
     },
     [client, key, change, session.id],
   );
+  const rename = useCallback(
+    async (id: string, name: string) => {
+      change((terminals) => terminals.map((other) => (other.id === id ? { ...other, name } : other)));
+      try {
+        await api.renameTerminal(session.id, id, name);
+      } catch (error) {
+        sayError(error, "Rename terminal");
+        void client.invalidateQueries({ queryKey: key });
+      }
+    },
+    [client, key, change, session.id],
+  );
   const forget = useCallback(() => client.removeQueries({ queryKey: key }), [client, key]);
-  return { list, open, close, forget };
+  return { list, open, close, rename, forget };
 }
+
+const shells = (terminals: readonly TerminalInfo[]) =>
+  terminals.filter((terminal) => terminal.kind !== "tui");
 
 interface TerminalPaneProps {
   session: Session;
+  /** The terminals as the server told them last. */
+  live: readonly TerminalInfo[] | undefined;
   /** Whether it is on the page. What runs in it goes on otherwise, and stays drawn. */
   visible: boolean;
   onShow: () => void;
@@ -79,18 +100,21 @@ interface TerminalPaneProps {
 }
 
 /** The shells in the sandbox, below the conversation. */
-export function TerminalPane({ session, visible, onShow, onHide, narrow }: TerminalPaneProps) {
+export function TerminalPane({ session, live, visible, onShow, onHide, narrow }: TerminalPaneProps) {
   const actions = useSessionActions();
   const running = session.state === "running" || session.state === "disconnected";
   const [used, setUsed] = useState(visible);
   if (visible && !used) setUsed(true);
-  const { list, open, close, forget } = useTerminals(session, running && used);
+  const { list, open, close, rename, forget } = useTerminals(session, live, running && used);
   const [opening, setOpening] = useState(false);
   const [openError, setOpenError] = useState<ApiError>();
 
   const remembered = `terminal:${session.id}`;
-  const [names, setNames] = useStored(`terminal-names:${session.id}`, NO_NAMES);
-  const [wanted, setWanted] = useState(() => readStored<string | undefined>(remembered, undefined));
+  const [wanted, setWanted] = useState(
+    () =>
+      new URLSearchParams(location.search).get("terminal") ??
+      readStored<string | undefined>(remembered, undefined),
+  );
   const [seen, setSeen] = useState<ReadonlyMap<string, Seen>>(new Map());
   const [links, setLinks] = useState<ReadonlyMap<string, LinkState>>(new Map());
   const [renaming, setRenaming] = useState<string>();
@@ -100,7 +124,7 @@ export function TerminalPane({ session, visible, onShow, onHide, narrow }: Termi
   const [opened, setOpened] = useState<ReadonlyMap<string, number>>(new Map());
 
   const terminals = running ? list.data : undefined;
-  const tabs = useMemo(() => tabsOf(terminals ?? [], names, seen), [terminals, names, seen]);
+  const tabs = useMemo(() => tabsOf(terminals ?? [], seen), [terminals, seen]);
   const place = useRef(0);
   const active = activeTab(tabs, wanted, place.current);
   useEffect(() => {
@@ -109,6 +133,12 @@ export function TerminalPane({ session, visible, onShow, onHide, narrow }: Termi
   if (active && visible && !opened.has(active.id)) {
     setOpened(new Map(opened).set(active.id, active.offset));
   }
+  // A link opens the tab that its sender saw, once there are several to choose from.
+  const shownTab = visible && tabs.length > 1 ? active?.id : undefined;
+  const isRead = terminals !== undefined;
+  useEffect(() => {
+    if (isRead || !visible) writeAddress("terminal", shownTab);
+  }, [shownTab, isRead, visible]);
   const note = linkNote(active && links.get(active.id));
 
   const learn = useCallback((id: string, patch: Seen) => {
@@ -244,7 +274,7 @@ export function TerminalPane({ session, visible, onShow, onHide, narrow }: Termi
 
   const onName = (id: string, name: string | undefined) => {
     setRenaming(undefined);
-    if (name !== undefined) setNames(named(names, terminals ?? [], id, name));
+    if (name !== undefined) void rename(id, cleanName(name));
     setFocus((count) => count + 1);
   };
   const onEnd = (tab: Tab) => (end: NonNullable<Seen["end"]>) => {

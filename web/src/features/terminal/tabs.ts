@@ -34,16 +34,12 @@ export function shortTitle(title: string): string {
 }
 
 /** Given names win over titles of programs; equal ones are counted. */
-export function tabsOf(
-  terminals: readonly TerminalInfo[],
-  names: Readonly<Record<string, string>>,
-  seen: ReadonlyMap<string, Seen>,
-): Tab[] {
+export function tabsOf(terminals: readonly TerminalInfo[], seen: ReadonlyMap<string, Seen>): Tab[] {
   const used = new Map<string, number>();
   return terminals.map((terminal) => {
     const known = seen.get(terminal.id);
     const title = known?.title || terminal.title || "Terminal";
-    const text = names[terminal.id] || shortTitle(title);
+    const text = terminal.name || shortTitle(title);
     const count = (used.get(text) ?? 0) + 1;
     used.set(text, count);
     return {
@@ -62,19 +58,8 @@ export function activeTab(tabs: readonly Tab[], wanted: string | undefined, plac
   return tabs.find((tab) => tab.id === wanted) ?? tabs[Math.min(Math.max(place, 0), tabs.length - 1)];
 }
 
-/** Names of terminals that exist, with one more or, when it is empty, one less. */
-export function named(
-  names: Readonly<Record<string, string>>,
-  terminals: readonly TerminalInfo[],
-  id: string,
-  name: string,
-): Record<string, string> {
-  const kept = terminals.flatMap(({ id: other }): [string, string][] =>
-    other !== id && names[other] ? [[other, names[other]]] : [],
-  );
-  const clean = name.replace(/\p{C}/gu, "").trim().slice(0, MAX_NAME);
-  return Object.fromEntries(clean ? [...kept, [id, clean]] : kept);
-}
+/** A name as the server takes it; an empty one gives the title back. */
+export const cleanName = (name: string) => name.replace(/\p{C}/gu, "").trim().slice(0, MAX_NAME);
 
 export function endText({ code, message }: TerminalEnd): string {
   if (code === undefined) return message ?? "The terminal is gone.";

@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from "vitest";
 import type { TerminalInfo } from "../../api/types";
 import { batchLength, HIDDEN_PAUSE_MS, OutputFlow } from "./flow";
 import { countText } from "./SearchField";
-import { activeTab, endText, named, shortTitle, tabsOf } from "./tabs";
+import { activeTab, cleanName, endText, shortTitle, tabsOf } from "./tabs";
 
 const info = (id: string, more: Partial<TerminalInfo> = {}): TerminalInfo => ({
   id,
@@ -16,7 +16,7 @@ const info = (id: string, more: Partial<TerminalInfo> = {}): TerminalInfo => ({
 describe("tabs", () => {
   test("given names win, then the program's title; equal ones are counted", () => {
     const seen = new Map([["c", { title: "vim" }]]);
-    const tabs = tabsOf([info("a"), info("b"), info("c"), info("d")], { d: "server" }, seen);
+    const tabs = tabsOf([info("a"), info("b"), info("c"), info("d", { name: "server" })], seen);
     expect(tabs.map((tab) => tab.label)).toEqual(["bash", "bash (2)", "vim", "server"]);
   });
 
@@ -29,24 +29,23 @@ describe("tabs", () => {
 
   test("an end that was seen is known before the list says it", () => {
     const seen = new Map([["a", { end: { code: 3 } }]]);
-    const [a, b] = tabsOf([info("a"), info("b", { exit_code: 0 })], {}, seen);
+    const [a, b] = tabsOf([info("a"), info("b", { exit_code: 0 })], seen);
     expect(a?.ended).toEqual({ code: 3 });
     expect(b?.ended).toEqual({ code: 0 });
     expect(endText({ code: 3 })).toBe("The shell ended with exit code 3.");
   });
 
   test("the tab that takes a closed one's place is looked at", () => {
-    const tabs = tabsOf([info("a"), info("b"), info("c")], {}, new Map());
+    const tabs = tabsOf([info("a"), info("b"), info("c")], new Map());
     expect(activeTab(tabs, "b", 0)?.id).toBe("b");
     expect(activeTab(tabs, "gone", 1)?.id).toBe("b");
     expect(activeTab(tabs, "gone", 3)?.id).toBe("c");
     expect(activeTab([], "gone", 0)).toBeUndefined();
   });
 
-  test("names of closed terminals are forgotten, and an empty name gives the title back", () => {
-    const names = { a: "one", gone: "old" };
-    expect(named(names, [info("a"), info("b")], "b", "  t\u202ewo\n ")).toEqual({ a: "one", b: "two" });
-    expect(named(names, [info("a"), info("b")], "a", " ")).toEqual({});
+  test("a name is plain and short", () => {
+    expect(cleanName("  t\u202ewo\n ")).toBe("two");
+    expect(cleanName("x".repeat(50))).toHaveLength(40);
   });
 });
 

@@ -1,9 +1,11 @@
 import { CircleCheck, CircleDashed, CircleDot, CircleX, Info, RotateCcw, TriangleAlert } from "lucide-react";
 import { memo, type ReactNode } from "react";
+import type { Attachment } from "../../api/attachments";
 import type { PlanStep, TurnOutcome } from "../../api/types";
 import type { EntryOf } from "../../live/reducer";
 import type { ItemOf, Row } from "../../live/rows";
 import { withoutComments } from "../../live/told";
+import { AttachmentList } from "../../ui/AttachmentList";
 import { Button } from "../../ui/Button";
 import { CodeText } from "../../ui/CodeText";
 import { CopyButton, CopyIconButton } from "../../ui/CopyButton";
@@ -26,26 +28,36 @@ export interface RowContext {
   below: (messageId: string) => ReactNode;
 }
 
+interface UserBubbleProps {
+  text: string;
+  files?: readonly Attachment[];
+  status?: string;
+  children?: ReactNode;
+}
+
 /** What a person said. */
-export const UserBubble = memo(
-  ({ text, status, children }: { text: string; status?: string; children?: ReactNode }) => (
-    <div className={status ? `user pending ${status}` : "user"}>
-      {text && (
-        <div className="user-text">
-          <span className="hidden-text">You: </span>
-          <CodeText text={text} />
-        </div>
-      )}
-      {children}
-    </div>
-  ),
-);
+export const UserBubble = memo(({ text, files, status, children }: UserBubbleProps) => (
+  <div className={status ? `user pending ${status}` : "user"}>
+    {files && <AttachmentList files={files} />}
+    {text && (
+      <div className="user-text">
+        <span className="hidden-text">You: </span>
+        <CodeText text={text} />
+      </div>
+    )}
+    {children}
+  </div>
+));
 
 /** A message with the comments that left with it. */
 function UserMessage({ row, context }: { row: Extract<Row, { kind: "user" }>; context: RowContext }) {
-  const { text, message_id } = row.item.body;
+  const { text, message_id, attachments } = row.item.body;
   const below = message_id ? context.below(message_id) : null;
-  return <UserBubble text={below ? withoutComments(text) : text}>{below}</UserBubble>;
+  return (
+    <UserBubble text={below ? withoutComments(text) : text} files={attachments}>
+      {below}
+    </UserBubble>
+  );
 }
 
 function Quiet({ children, at, tone }: { children: ReactNode; at?: string; tone?: "fail" | "warn" }) {

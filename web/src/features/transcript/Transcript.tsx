@@ -1,10 +1,20 @@
 import { ArrowDown } from "lucide-react";
-import { memo, type Ref, useEffect, useImperativeHandle, useMemo, useRef, useState } from "react";
+import {
+  memo,
+  type ReactNode,
+  type Ref,
+  useEffect,
+  useImperativeHandle,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
+import type { Attachment } from "../../api/attachments";
 import type { Approval, Session } from "../../api/types";
 import { useCommands } from "../../keys/registry";
 import type { ChannelSnapshot, SessionChannel } from "../../live/channel";
-import type { PendingBubble } from "../../live/pending";
+import type { LocalMessage, PendingBubble } from "../../live/pending";
 import type { Row } from "../../live/rows";
 import { Button } from "../../ui/Button";
 import { useAnnouncer } from "./announce";
@@ -26,7 +36,11 @@ interface TranscriptProps {
   rows: readonly Row[];
   bubbles: readonly PendingBubble[];
   context: RowContext;
-  onEdit: (text: string) => void;
+  /** What was written on this page and belongs here. */
+  local: readonly LocalMessage[];
+  /** What is shown where nothing was said yet. */
+  empty?: ReactNode;
+  onEdit: (text: string, files: readonly Attachment[]) => void;
   ref: Ref<TranscriptHandle>;
 }
 
@@ -39,15 +53,17 @@ function Bubble({
   bubble: PendingBubble;
   channel: SessionChannel;
   starting: boolean;
-  onEdit: (text: string) => void;
+  onEdit: (text: string, files: readonly Attachment[]) => void;
 }) {
   const { local } = bubble;
   if (bubble.status !== "failed" || !local) {
     // The task of a session that starts is not waiting for anything that a person could hurry.
-    return <UserBubble text={bubble.text} status={starting ? undefined : "sending"} />;
+    return (
+      <UserBubble text={bubble.text} files={bubble.attachments} status={starting ? undefined : "sending"} />
+    );
   }
   return (
-    <UserBubble text={bubble.text} status="failed">
+    <UserBubble text={bubble.text} files={bubble.attachments} status="failed">
       <div className="user-note fail" role="alert">
         <span>Not sent: {local.error?.message}</span>
         <Button onClick={() => void channel.resend(local.localId)}>Send again</Button>
@@ -55,7 +71,7 @@ function Bubble({
           look="ghost"
           onClick={() => {
             channel.discard(local.localId);
-            onEdit(local.text);
+            onEdit(local.text, local.attachments);
           }}
         >
           Edit
@@ -82,6 +98,8 @@ export function Transcript({
   rows,
   bubbles,
   context,
+  local,
+  empty,
   onEdit,
   ref,
 }: TranscriptProps) {
@@ -97,7 +115,7 @@ export function Transcript({
 
   // What one writes is at the end, wherever one was reading.
   const [lastLocal, setLastLocal] = useState<string>();
-  const newest = snapshot.local.at(-1)?.localId;
+  const newest = local.at(-1)?.localId;
   if (newest !== lastLocal) setLastLocal(newest);
   useEffect(() => {
     if (lastLocal) toBottom();
@@ -163,7 +181,8 @@ export function Transcript({
               <StateBlock session={session} setup={snapshot.transcript.setup} isTold={tells(rows, session)} />
             </div>
           )}
-          {isEmpty && session?.state === "running" && (
+          {isEmpty && empty}
+          {isEmpty && !empty && session?.state === "running" && (
             <p className="row transcript-empty">Nothing was said yet. Write below what should be done.</p>
           )}
           {session?.activity === "working" && !rows.some(isLively) && session.state === "running" && (

@@ -53,11 +53,17 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
   const start = useCallback(async () => {
     setTui({ is: "opening" });
     try {
-      setTui({ is: "open", terminal: await api.openTui(session.id, sizeOf(place.current)) });
+      setTui({
+        is: "open",
+        terminal: await api.openTui(session.id, {
+          ...sizeOf(place.current),
+          conversation_id: session.conversation_id,
+        }),
+      });
     } catch (error) {
       setTui({ is: "failed", error: asApiError(error, "Open TUI") });
     }
-  }, [session.id]);
+  }, [session.id, session.conversation_id]);
 
   // One that ended or failed is tried again when it is asked for again.
   const wasOpen = useRef(false);
