@@ -2,7 +2,7 @@ import { defineConfig } from '@playwright/test'
 
 // Debian's Chromium, as root in a container or CI: it can't use its own sandbox there. Without the
 // background networking switches it looks up its vendor's hosts at every start.
-const chromium = {
+export const chromium = {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: [
     '--no-sandbox',

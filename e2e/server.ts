@@ -8,6 +8,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 
 const root = resolve(import.meta.dirname, '..')
 
@@ -98,6 +99,16 @@ path = "${root}/data/runtimes/codex/0.169.0"
       env: { ...process.env, MISTLE_DATA_DIR: this.dataDir, MISTLE_URL: this.url },
       encoding: 'utf8',
     })
+  }
+
+  /** The CLI, while it runs; it reads `input`. */
+  spawnCli(args: string[], input: Readable) {
+    const child = spawn(join(root, 'target/debug/mistle'), args, {
+      env: { ...process.env, MISTLE_DATA_DIR: this.dataDir, MISTLE_URL: this.url },
+      stdio: ['pipe', 'ignore', 'inherit'],
+    })
+    input.pipe(child.stdin)
+    return child
   }
 
   /** The API, with the operator's token. */

@@ -111,6 +111,20 @@ test('an approval that waits survives a killed server', async ({ signedIn: page,
   await expect(chat(page)).toContainText('survived')
 })
 
+test('a question is asked again when the agent’s process died', async ({ signedIn: page, server }) => {
+  test.slow()
+  const id = await newSession(page, 'run: echo once >> /root/log')
+  await expect(approval(page)).toContainText('echo once')
+  server.cli('session', 'exec', id, '--', 'sh', '-c', 'kill -9 $(pidof codex)')
+  // What happened is said, and the question stands again.
+  await expect(chat(page)).toContainText('goes on from there and asks again')
+  await expect(approval(page)).toContainText('echo once')
+  await approveUntil(page, page.getByRole('button', READY))
+  await expect(chat(page)).toContainText('The command ended')
+  expect(server.cli('session', 'exec', id, '--', 'cat', '/root/log')).toBe('once\n')
+  await expect(chat(page).getByText('run: echo once >> /root/log')).toHaveCount(1)
+})
+
 test('the terminal is there, and is still the same after a reload', async ({ signedIn: page }) => {
   await newSession(page, 'say: hello')
   await expect(page.getByRole('button', READY)).toBeVisible()

@@ -1,0 +1,72 @@
+// The apps of apps/, brought into a session and started there as a person would.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import type { Locator, Page } from '@playwright/test'
+import { expect, type Server } from './server.ts'
+
+export type AppName = 'vite' | 'next' | 'storybook' | 'fastapi'
+
+const apps = resolve(import.meta.dirname, 'apps')
+
+/** Where apps are in the sandbox. */
+export const HOME = '/workspace'
+
+/** Copies an app with its packages into a session's sandbox. */
+export async function bring(server: Server, session: string, app: AppName) {
+  const packages = join(apps, app, app === 'fastapi' ? 'site' : 'node_modules')
+  if (!existsSync(packages)) throw new Error(`${packages} is missing: \`cargo xtask test browser\` installs it`)
+  const pack = spawn('tar', ['--create', '--exclude=.next', '--exclude=.cache', app], {
+    cwd: apps,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const unpack = server.spawnCli(
+    ['session', 'exec', session, '--cwd', HOME, '--', 'tar', '--extract', '--no-same-owner'],
+    pack.stdout,
+  )
+  const [code] = await once(unpack, 'exit')
+  expect(code, `copying ${app} into the sandbox`).toBe(0)
+}
+
+/** A file of an app, as it is before anybody edits it. */
+export function source(app: AppName, file: string) {
+  return readFileSync(join(apps, app, file), 'utf8')
+}
+
+/** Writes a file in the sandbox, as an agent or an editor would. */
+export function write(server: Server, session: string, path: string, content: string) {
+  server.cli('session', 'exec', session, '--', 'sh', '-c', 'printf %s "$1" > "$2"', 'write', content, path)
+}
+
+/** Runs a command in a terminal of its own, whose screen it gives. */
+export async function run(page: Page, command: string): Promise<Locator> {
+  await page.keyboard.press('Control+Shift+Backquote')
+  const panel = page.getByRole('tabpanel')
+  await expect(panel.locator('.xterm-rows')).toContainText('demo')
+  await panel.locator('.xterm-helper-textarea').focus()
+  await page.keyboard.type(`clear; ${command}\n`)
+  return panel.locator('.xterm-rows')
+}
+
+export function processes(page: Page) {
+  return page.getByRole('button', { name: /^Processes/ })
+}
+
+/** Opens what listens on a port as a person does: Processes, and the link that names it. */
+export async function openPort(page: Page, port: number): Promise<Page> {
+  const list = await processList(page)
+  const link = list.getByRole('link', { name: new RegExp(`on port ${port} in a new tab`) })
+  const opened = page.context().waitForEvent('page')
+  await link.click()
+  return opened
+}
+
+/** The list of what listens, opened. */
+export async function processList(page: Page) {
+  const list = page.getByRole('dialog', { name: 'Processes' })
+  if (!(await list.isVisible())) await processes(page).click()
+  await expect(list).toBeVisible()
+  return list
+}

@@ -1,0 +1,181 @@
+// What the composer completes, and the queue's order.
+
+import AxeBuilder from '@axe-core/playwright'
+import type { Page } from '@playwright/test'
+import { approveUntil, chat, composer, newSession, said, send, status } from '../session.ts'
+import { expect, test } from '../server.ts'
+
+test.use({ setup: { policy: 'autonomous' } })
+
+async function look(page: Page, path: string) {
+  await page.screenshot({ path })
+  const { violations } = await new AxeBuilder({ page }).analyze()
+  expect(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), path).toEqual([])
+}
+
+const files = (page: Page) => page.getByRole('listbox', { name: 'Files' })
+
+test('@ finds files', async ({ signedIn: page, server }, info) => {
+  const repository = server.repository('project', {
+    'src/net/retry.rs': 'fn retry() {}\n',
+    'src/net/route.rs': '\n',
+    'docs/my notes.md': '# Notes\n',
+    'package.json': '{}\n',
+    'logo.png': 'x',
+  })
+  await newSession(page, 'say: ready', repository)
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  const box = composer(page)
+  await box.pressSequentially('Look at @retr')
+  const option = files(page).getByRole('option', { name: /retry\.rs/ })
+  await expect(option).toHaveAttribute('aria-selected', 'true')
+  // The text field names the active option, so that a screen reader hears it.
+  await expect(box).toHaveAttribute('aria-activedescendant', (await option.getAttribute('id'))!)
+  await expect(box).toHaveAttribute('aria-controls', (await files(page).getAttribute('id'))!)
+  for (const scheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme: scheme })
+    await look(page, info.outputPath(`files-${scheme}.png`))
+  }
+  await page.setViewportSize({ width: 390, height: 844 })
+  await look(page, info.outputPath('files-phone-dark.png'))
+  await page.setViewportSize({ width: 1440, height: 900 })
+  await box.press('Enter')
+  await expect(box).toHaveValue('Look at src/net/retry.rs ')
+  await expect(files(page)).toHaveCount(0)
+
+  // Arrows, Tab, quotes.
+  await box.pressSequentially('and @')
+  await expect(files(page).getByRole('option')).toHaveCount(5)
+  await box.press('ArrowDown')
+  await expect(files(page).getByRole('option').nth(1)).toHaveAttribute('aria-selected', 'true')
+  await box.press('ArrowUp')
+  await box.press('ArrowUp')
+  await expect(files(page).getByRole('option').last()).toHaveAttribute('aria-selected', 'true')
+  await box.pressSequentially('notes')
+  await expect(files(page).getByRole('option').first()).toHaveText(/my notes\.md/)
+  await box.press('Tab')
+  await expect(box).toHaveValue('Look at src/net/retry.rs and "docs/my notes.md" ')
+
+  // The mouse.
+  await box.fill('@json')
+  await files(page).getByRole('option', { name: /package\.json/ }).click()
+  await expect(box).toHaveValue('package.json ')
+  await expect(box).toBeFocused()
+
+  // Nothing found holds nothing up: Enter sends.
+  await box.fill('say: mail @nobodyhere')
+  await expect(page.getByText('No file matches.').first()).toBeVisible()
+  await box.press('Enter')
+  await expect(box).toHaveValue('')
+  await expect(said(page, 'mail @nobodyhere')).toBeVisible()
+})
+
+test('Escape closes what is open before it interrupts', async ({ signedIn: page }) => {
+  await newSession(page, 'run: sleep 600')
+  await expect(status(page)).toHaveAccessibleName(/Working/)
+  const box = composer(page)
+  await box.pressSequentially('see @')
+  await expect(files(page).getByRole('option').first()).toBeVisible()
+  await box.press('Escape')
+  await expect(files(page)).toHaveCount(0)
+  await expect(status(page)).toHaveAccessibleName(/Working/)
+  await expect(box).toHaveValue('see @')
+  // It stays closed while the same word is written on, and opens at another.
+  await box.pressSequentially('src')
+  await expect(files(page)).toHaveCount(0)
+  await box.press('Escape')
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+})
+
+test('a stopped sandbox says that its files are in it', async ({ signedIn: page, server }) => {
+  const id = await newSession(page, 'say: ready')
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  await server.api('POST', `/sessions/${id}/stop`)
+  await expect(status(page)).toHaveAccessibleName(/Stopped/)
+  await composer(page).fill('@re')
+  await expect(page.getByText('The sandbox is stopped, and its files are in it.').first()).toBeVisible()
+  await composer(page).fill('/')
+  await expect(page.getByText('Start the session to see what the agent can be told.').first()).toBeVisible()
+})
+
+test('/ runs what the agent offers', async ({ signedIn: page }, info) => {
+  await newSession(page, 'remember the word heron')
+  await expect(said(page, /I will remember/)).toBeVisible()
+  const box = composer(page)
+  const commands = page.getByRole('listbox', { name: 'Commands' })
+  await box.pressSequentially('/com')
+  await expect(commands.getByRole('option')).toHaveCount(1)
+  await box.press('Enter')
+  await expect(box).toHaveValue('')
+  await expect(chat(page).getByText('Context compacted')).toBeVisible()
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+
+  await box.pressSequentially('/rev')
+  await commands.getByRole('option', { name: /^\/review/ }).click()
+  await expect(box).toHaveValue('/review ')
+  await box.pressSequentially('say: nothing to complain about')
+  await box.press('Enter')
+  await expect(chat(page).getByText('Review ended').first()).toBeVisible()
+  await expect(said(page, 'nothing to complain about')).toBeVisible()
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  await look(page, info.outputPath('commands-run-light.png'))
+
+  // What is no command is a message; what can't run now says so and is not lost.
+  await send(page, 'run: sleep 600')
+  await expect(status(page)).toHaveAccessibleName(/Working/)
+  await box.fill('/review')
+  await box.press('Enter')
+  await box.press('Enter')
+  await expect(page.getByText(/needs a turn of its own/)).toBeVisible()
+  await expect(box).toHaveValue(/^\/review/)
+})
+
+test('the queue is put into another order, and every tab sees it', async ({ signedIn: page, context }, info) => {
+  await newSession(page, 'run: sleep 600')
+  await expect(status(page)).toHaveAccessibleName(/Working/)
+  for (const text of ['say: one', 'say: two', 'say: three']) {
+    await composer(page).fill(text)
+    await composer(page).press('Tab')
+  }
+  const rows = (of: Page) => of.getByRole('region', { name: 'Queued messages' }).getByRole('listitem')
+  await expect(rows(page)).toHaveText([/one/, /two/, /three/])
+  const other = await context.newPage()
+  await other.goto(page.url())
+  await expect(rows(other)).toHaveText([/one/, /two/, /three/])
+
+  // By keyboard.
+  const handle = page.getByRole('button', { name: /^Move “say: three/ })
+  await handle.focus()
+  await page.keyboard.press('ArrowUp')
+  await expect(rows(page)).toHaveText([/one/, /three/, /two/])
+  await expect(rows(other)).toHaveText([/one/, /three/, /two/])
+  await expect(handle).toBeFocused()
+  await page.keyboard.press('ArrowUp')
+  await expect(rows(other)).toHaveText([/three/, /one/, /two/])
+  await look(page, info.outputPath('queue-light.png'))
+
+  // By mouse, in the other tab.
+  const drag = (await other.getByRole('button', { name: /^Move “say: three/ }).boundingBox())!
+  const last = (await rows(other).last().boundingBox())!
+  await other.mouse.move(drag.x + 5, drag.y + 5)
+  await other.mouse.down()
+  await other.mouse.move(drag.x + 5, last.y + last.height + 2, { steps: 5 })
+  await other.mouse.up()
+  await expect(rows(page)).toHaveText([/one/, /two/, /three/])
+
+  // Edited, removed, sent now.
+  await rows(page).nth(0).getByRole('button', { name: 'Remove message' }).click()
+  await expect(rows(other)).toHaveText([/two/, /three/])
+  await rows(page).nth(0).getByRole('button', { name: 'Edit message' }).click()
+  await page.getByRole('textbox', { name: 'Queued message' }).fill('say: zwei')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await expect(rows(other)).toHaveText([/zwei/, /three/])
+  await other.getByRole('button', { name: /^Move “say: three/ }).focus()
+  await other.keyboard.press('ArrowUp')
+  await expect(rows(page)).toHaveText([/three/, /zwei/])
+  await page.getByRole('button', { name: /Interrupt/ }).click()
+  await approveUntil(page, said(page, /^zwei$/))
+  const told = await chat(page).innerText()
+  expect(told.indexOf('three')).toBeGreaterThan(-1)
+  expect(told.indexOf('three')).toBeLessThan(told.indexOf('zwei'))
+})
