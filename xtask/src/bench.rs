@@ -13,12 +13,24 @@ pub(crate) struct Options {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write BENCHMARKS.md
+    #[arg(long)]
+    write: bool,
+    /// Install nothing: peers and browser are measured if they are here
+    #[arg(long)]
+    no_install: bool,
+    /// Measure these areas only: sandbox, sessions, reload, terminals, changes, previews, egress, web
+    areas: Vec<String>,
 }
 
 /// Builds for release and runs the measuring program.
 pub(crate) fn bench(options: &Options) -> Result<()> {
     needs::root_on_linux()?;
     needs::check(needs::TO_BUILD)?;
+    if !options.no_install {
+        needs::install_wanted(needs::TO_COMPARE)?;
+        build::npm_ci(&crate::root().join("e2e"))?;
+    }
     build::web()?;
     let mistle = build::programs(Profile::Release)?;
     let data_dir = crate::root().join("data");
@@ -52,8 +64,11 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
             "--",
         ],
     );
-    if options.json {
-        run.arg("--json");
+    for (flag, is_set) in [("--json", options.json), ("--write", options.write)] {
+        if is_set {
+            run.arg(flag);
+        }
     }
+    run.args(&options.areas);
     step("Measuring", &mut run)
 }

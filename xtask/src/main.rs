@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command line program speaks on standard output")]
 
+mod apps;
 mod bench;
 mod build;
 mod needs;

@@ -64,10 +64,31 @@ const CHROMIUM: Need = Need {
     install: Install::Debian(&["chromium"]),
 };
 
+const PYTHON: Need = Need {
+    name: "Python 3 with pip",
+    why: "an app of the browser tests is written in it",
+    present: || output(&mut command(SYSTEM_PYTHON, ["-m", "pip", "--version"])).is_some(),
+    install: Install::Debian(&["python3", "python3-pip"]),
+};
+/// The machine's own interpreter rather than the first on `PATH`: a sandbox has the system's
+/// folders, and nothing of a person's home.
+pub(crate) const SYSTEM_PYTHON: &str = "/usr/bin/python3";
+
+/// What `bench` measures beside ours, and the browser that it measures in: programs and the
+/// packages that Debian has them in, in some of its releases.
+pub(crate) const TO_COMPARE: &[(&str, &str)] = &[
+    ("bwrap", "bubblewrap"),
+    ("runc", "runc"),
+    ("ttyd", "ttyd"),
+    ("nginx", "nginx-light"),
+    ("mitmdump", "mitmproxy"),
+    ("chromium", "chromium"),
+];
+
 /// To build and run.
 pub(crate) const TO_BUILD: &[Need] = &[GIT, C_COMPILER, NODE];
 /// To test.
-pub(crate) const TO_TEST: &[Need] = &[GIT, C_COMPILER, NODE, NEXTEST, POSTGRES, CHROMIUM];
+pub(crate) const TO_TEST: &[Need] = &[GIT, C_COMPILER, NODE, NEXTEST, POSTGRES, CHROMIUM, PYTHON];
 
 /// Installs what can be installed and fails with a list of the rest.
 pub(crate) fn check(needs: &[Need]) -> Result<()> {
@@ -84,18 +105,7 @@ pub(crate) fn check(needs: &[Need]) -> Result<()> {
             )?,
         }
     }
-    if !packages.is_empty() {
-        let list = packages.join(" ");
-        step(
-            "Refreshing the package lists",
-            &mut command("apt-get", ["update", "--quiet=2"]),
-        )?;
-        let mut install = command("apt-get", ["install", "--quiet=2", "--yes", "--no-install-recommends"]);
-        step(
-            &format!("Installing {list}"),
-            install.args(&packages).env("DEBIAN_FRONTEND", "noninteractive"),
-        )?;
-    }
+    install_packages(&packages)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -104,6 +114,52 @@ pub(crate) fn check(needs: &[Need]) -> Result<()> {
         .map(|(need, how)| format!("  {} ({}): {how}", need.name, need.why))
         .collect();
     bail!("missing on this machine:\n{}", list.join("\n"))
+}
+
+/// Installs what of these is missing and can be had here. What can't is no failure.
+pub(crate) fn install_wanted(wanted: &[(&str, &'static str)]) -> Result<()> {
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() || !can_install_packages() {
+        return Ok(());
+    }
+    refresh_lists()?;
+    let can_be_had =
+        |package: &&str| output(&mut command("apt-get", ["install", "--simulate", "--quiet=2", package])).is_some();
+    let packages: Vec<_> = missing.into_iter().filter(can_be_had).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    install(&packages)
+}
+
+fn install_packages(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    refresh_lists()?;
+    install(packages)
+}
+
+fn refresh_lists() -> Result<()> {
+    step(
+        "Refreshing the package lists",
+        &mut command("apt-get", ["update", "--quiet=2"]),
+    )
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let mut install = command("apt-get", ["install", "--quiet=2", "--yes", "--no-install-recommends"]);
+    install.args(packages).env("DEBIAN_FRONTEND", "noninteractive");
+    // Debian's packages start the services that they bring; in this run level they don't.
+    install.env("RUNLEVEL", "1");
+    step(
+        &format!("Installing Debian's packages of {}", packages.join(" ")),
+        &mut install,
+    )
 }
 
 /// Fails unless the sandboxes can run here.

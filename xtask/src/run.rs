@@ -13,9 +13,10 @@ pub(crate) fn command<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterat
     command
 }
 
-/// Runs it in the foreground with a heading; an exit code other than 0 is an error.
+/// Runs it in the foreground with a heading; an exit code other than 0 is an error. Standard output
+/// is left to the program: it may be a machine's to read.
 pub(crate) fn step(title: &str, command: &mut Command) -> Result<()> {
-    println!("▸ {title}");
+    eprintln!("▸ {title}");
     let begin = Instant::now();
     let status = command
         .status()
@@ -23,7 +24,7 @@ pub(crate) fn step(title: &str, command: &mut Command) -> Result<()> {
     if !status.success() {
         bail!("{title}: {} ended with {status}", command.get_program().display());
     }
-    println!("  {title}: {:.1} s", begin.elapsed().as_secs_f64());
+    eprintln!("  {title}: {:.1} s", begin.elapsed().as_secs_f64());
     Ok(())
 }
 

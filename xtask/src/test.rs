@@ -4,6 +4,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::apps;
 use crate::build::{self, Profile};
 use crate::needs;
 use crate::run::{command, step};
@@ -104,6 +105,7 @@ fn web() -> Result<()> {
 }
 
 fn browser() -> Result<()> {
+    apps::install()?;
     step(
         "Browser tests",
         command("npm", ["test", "--silent"]).current_dir(crate::root().join("e2e")),

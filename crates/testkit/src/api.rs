@@ -18,9 +18,9 @@ use crate::terminal::Terminal;
 /// A client with a bearer token.
 #[derive(Clone)]
 pub struct Api {
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     url: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 /// The API's "no".
@@ -87,6 +87,12 @@ impl Api {
         self.request(Method::GET, path, None::<&()>).await
     }
 
+    /// `GET` of an answer that is read while it comes.
+    pub async fn stream(&self, path: &str) -> Result<reqwest::Response> {
+        let request = self.http.get(format!("{}/api/v1{path}", self.url));
+        Ok(request.bearer_auth(&self.token).send().await?.error_for_status()?)
+    }
+
     /// `POST`.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         self.request(Method::POST, path, Some(body)).await
@@ -105,13 +111,9 @@ impl Api {
             branch: None,
         });
         let new = NewSession {
-            profile: None,
             repository,
-            repositories: Vec::new(),
             task: task.to_owned(),
-            title: None,
-            model: None,
-            effort: None,
+            ..NewSession::default()
         };
         self.post("/sessions", &new).await
     }
@@ -126,9 +128,7 @@ impl Api {
         let new = NewMessage {
             text: text.to_owned(),
             delivery,
-            model: None,
-            effort: None,
-            comments: Vec::new(),
+            ..NewMessage::default()
         };
         self.post(&format!("/sessions/{id}/messages"), &new).await
     }

@@ -11,13 +11,20 @@
 //! The server is a process and not a task, so that a test can kill it with signal 9.
 
 mod api;
+mod attachments;
 mod live;
+mod postgres;
 mod repository;
 mod server;
+mod small_disk;
 mod terminal;
+mod wait;
 
 pub use api::{Api, Refused};
-pub use live::Live;
+pub use live::{Live, agent_event, event};
+pub use postgres::Postgres;
 pub use repository::repository;
 pub use server::{Setup, TestServer, built, workspace};
+pub use small_disk::{on_a_small_disk, small_disk};
 pub use terminal::Terminal;
+pub use wait::eventually;

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use mistle_protocol::agent::{AgentEvent, SetupStep};
 use mistle_protocol::id::SessionId;
 use mistle_protocol::session::{EventBody, LiveMessage, Session, SessionEvent, SessionState};
-use mistle_testkit::{Api, Setup, TestServer, built, repository};
+use mistle_testkit::{Api, TestServer, agent_event, repository};
 
 use crate::figures::Report;
+use crate::memory::{Daemons, daemons, resident};
 
 /// Sessions that are created one after the other.
 const SEQUENTIAL: usize = 30;
@@ -21,11 +22,7 @@ const AT_ONCE: usize = 20;
 
 /// Measures everything that is about sessions.
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
-    let setup = Setup {
-        program: built("release", "mistle"),
-        ..Setup::policy("autonomous")
-    };
-    let mut server = TestServer::start(setup).await?;
+    let mut server = crate::server().await?;
     let folder = tempfile::tempdir()?;
     let source = folder.path().join("project");
     repository(&source, &[("README.md", "# Project\n")])?;
@@ -51,27 +48,28 @@ async fn creation(report: &mut Report, api: &Api, source: &str) -> Result<()> {
         let mut live = api.live(session.id, 0).await?;
         live.until(delivered).await?;
         accepted.push(begin.elapsed());
-        live.until(turn_completed).await?;
+        live.turn_end().await?;
         runtime.push(runtime_start(&api.events(session.id).await?).context("the runtime's start is in the record")?);
         delete(api, session.id).await?;
     }
     report.times("session create → API answers", None, &answered);
     report.times("session create → runtime accepts the prompt", Some(500.0), &accepted);
-    report.times("  of which Codex starts", None, &runtime);
+    report.p99("the same, p99", 1500.0, &accepted);
+    report.times("of which Codex itself starts", None, &runtime);
     Ok(())
 }
 
 async fn restarts(report: &mut Report, api: &Api, source: &str) -> Result<()> {
     let session = api.new_session(source, "say: hello").await?;
     let mut live = api.live(session.id, 0).await?;
-    live.until(turn_completed).await?;
+    live.turn_end().await?;
     let mut resumed = Vec::new();
     for _ in 0..RESTARTS {
         let begin = Instant::now();
         api.act(session.id, "stop").await?;
-        live.until(|message| in_state(message, SessionState::Stopped)).await?;
+        live.state(SessionState::Stopped).await?;
         api.act(session.id, "start").await?;
-        live.until(|message| in_state(message, SessionState::Running)).await?;
+        live.state(SessionState::Running).await?;
         resumed.push(begin.elapsed());
     }
     report.times("stop → start → thread resumed", Some(700.0), &resumed);
@@ -80,17 +78,23 @@ async fn restarts(report: &mut Report, api: &Api, source: &str) -> Result<()> {
 
 async fn server_kills(report: &mut Report, server: &mut TestServer, source: &str) -> Result<()> {
     let session = server.api.new_session(source, "say: hello").await?;
-    server.api.live(session.id, 0).await?.until(turn_completed).await?;
-    let mut back = Vec::new();
+    server.api.live(session.id, 0).await?.turn_end().await?;
+    let (mut started, mut back) = (Vec::new(), Vec::new());
     for _ in 0..SERVER_KILLS {
         server.kill().await?;
         let begin = Instant::now();
         server.start_again().await?;
+        started.push(begin.elapsed());
         let mut live = server.api.live(session.id, 0).await?;
-        live.until(|message| in_state(message, SessionState::Running)).await?;
+        live.state(SessionState::Running).await?;
         back.push(begin.elapsed());
     }
-    report.times("server killed, started again → daemon back", Some(1000.0), &back);
+    report.times("server started → login link printed", None, &started);
+    report.times(
+        "server killed with -9, started again → daemon back",
+        Some(1000.0),
+        &back,
+    );
     delete(&server.api, session.id).await
 }
 
@@ -113,7 +117,14 @@ async fn at_once(report: &mut Report, server: &TestServer, source: &str) -> Resu
         Some(1.0),
         &[grown / AT_ONCE as u64],
     );
-    report.sizes("sandboxd (init and daemon), resident", Some(10.0), &daemons()?);
+    let daemons = daemons(server.data_dir())?;
+    let sizes = |part: fn(&Daemons) -> u64| daemons.iter().map(part).collect::<Vec<_>>();
+    report.sizes(
+        "sandboxd (init and daemon), resident, pages of both counted once",
+        Some(10.0),
+        &sizes(|daemons| daemons.together),
+    );
+    report.sizes("of which is not the program", None, &sizes(|daemons| daemons.own));
     for session in sessions {
         delete(&server.api, session.id).await?;
     }
@@ -125,7 +136,8 @@ async fn ready(api: &Api, id: SessionId) -> Result<()> {
 }
 
 async fn idle(api: &Api, id: SessionId) -> Result<()> {
-    api.live(id, 0).await?.until(turn_completed).await
+    api.live(id, 0).await?.turn_end().await?;
+    Ok(())
 }
 
 async fn delete(api: &Api, id: SessionId) -> Result<()> {
@@ -138,26 +150,6 @@ fn delivered(message: &LiveMessage) -> Option<()> {
     agent_event(message)
         .filter(|event| matches!(event, AgentEvent::MessageDelivered { .. }))
         .map(drop)
-}
-
-fn turn_completed(message: &LiveMessage) -> Option<()> {
-    agent_event(message)
-        .filter(|event| matches!(event, AgentEvent::TurnCompleted { .. }))
-        .map(drop)
-}
-
-fn in_state(message: &LiveMessage, wanted: SessionState) -> Option<()> {
-    matches!(message, LiveMessage::Session { session } if session.state == wanted).then_some(())
-}
-
-fn agent_event(message: &LiveMessage) -> Option<&AgentEvent> {
-    match message {
-        LiveMessage::Event { event } => match &event.event {
-            EventBody::Agent(event) => Some(event),
-            EventBody::Server(_) => None,
-        },
-        _ => None,
-    }
 }
 
 /// From "starting the runtime" to "the runtime is ready", by the sandbox's clock.
@@ -179,39 +171,4 @@ fn runtime_start(events: &[SessionEvent]) -> Option<Duration> {
     })?;
     let end = at(|event| matches!(event, AgentEvent::RuntimeReady { .. }))?;
     Duration::try_from(end.duration_since(begin)).ok()
-}
-
-/// Resident memory of a process, in bytes.
-fn resident(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib * 1024)
-}
-
-/// Resident memory of every sandbox's daemon processes, together per sandbox.
-fn daemons() -> Result<Vec<u64>> {
-    let mut inits = std::collections::BTreeMap::<u32, u64>::new();
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if !command.starts_with(b"/opt/mistle/bin/mistle-sandboxd") {
-            continue;
-        }
-        let Ok(bytes) = resident(pid) else { continue };
-        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let parent = status
-            .lines()
-            .find_map(|line| line.strip_prefix("PPid:"))
-            .and_then(|text| text.trim().parse().ok());
-        let is_daemon = command.split(|byte| *byte == 0).any(|word| word == b"daemon");
-        let key = if is_daemon { parent.unwrap_or(pid) } else { pid };
-        *inits.entry(key).or_default() += bytes;
-    }
-    Ok(inits.into_values().collect())
 }
