@@ -23,6 +23,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioTimer;
 use mistle_protocol::egress::EgressDecision;
+use mistle_protocol::headers::remove_hop_by_hop;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use url::Url;
@@ -45,18 +46,6 @@ const POOL_IDLE_PER_HOST: usize = 64;
 const MAX_HEADERS: usize = 100;
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-
-/// What concerns one connection only (RFC 9110, 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// What a client says about who asks, and what the gateway says itself.
 const NOT_FORWARDED: [HeaderName; 12] = [
@@ -276,19 +265,6 @@ fn request_headers(client: &HeaderMap, route: &ProviderRoute) -> HeaderMap {
         headers.insert(name, value);
     }
     headers
-}
-
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
 }
 
 /// A request that got no answer from the provider.

@@ -17,6 +17,7 @@
 //! | [`changes`] | what changed in a working tree, and comments on it |
 //! | [`ports`] | what listens in a sandbox |
 //! | [`egress`] | the record of outgoing connections |
+//! | [`headers`] | what a relay of HTTP must not pass on |
 //! | [`api`] | requests and pages of the public API |
 //! | [`problem`] | RFC 9457 problems |
 
@@ -27,6 +28,7 @@ pub mod commands;
 pub mod control;
 pub mod egress;
 pub mod frame;
+pub mod headers;
 pub mod id;
 pub mod plan;
 pub mod ports;

@@ -19,15 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName};
+use http::header;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mistle_protocol::headers::remove_hop_by_hop;
 use mistle_protocol::problem;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -50,19 +51,6 @@ const MAX_HEAD: usize = 64 * 1024;
 const TUNNEL_BUFFER: usize = 16 * 1024;
 /// A host name has at most 253 bytes; a port and brackets come on top.
 const MAX_TARGET: usize = 253 + 8;
-
-/// Headers that are meant for this hop alone, besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -279,19 +267,6 @@ fn to_origin_form<B>(request: Request<B>) -> Result<(Authority, Request<B>), Ref
     Ok((target, Request::from_parts(head, body)))
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-}
-
 fn refuse(refusal: &Refusal) -> Response<Body> {
     let mut response = Response::new(Full::from(refusal.body()).map_err(|never| match never {}).boxed());
     *response.status_mut() = refusal.status();
@@ -330,6 +305,8 @@ fn hand_on(response: Response<Incoming>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn request(uri: &str, headers: &[(&'static str, &str)]) -> Request<()> {

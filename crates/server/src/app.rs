@@ -1,8 +1,10 @@
 //! What handlers share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use mistle_protocol::api::TicketPurpose;
 use mistle_store::Store;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,8 @@ use crate::sessions::Sessions;
 
 /// Revocations that a slow WebSocket may fall behind; one that misses some ends, to be safe.
 const MAX_REVOCATIONS: usize = 64;
+/// How long a ticket for a WebSocket waits to be spent.
+const TICKET: Duration = Duration::from_secs(30);
 
 /// Everything that a handler may need. Cheap to clone.
 #[derive(Clone)]
@@ -41,7 +45,7 @@ pub struct App {
     /// Web pages of sandboxes.
     pub previews: Previews,
     /// Unspent tickets.
-    pub tickets: Tickets,
+    pub tickets: Tickets<TicketPurpose>,
     /// Wrong login codes.
     pub login_limit: LoginLimit,
     /// Credentials that were revoked, for the streams that they opened.
@@ -68,7 +72,7 @@ impl App {
             cookie: Cookie::new(public_url.scheme() == "https"),
             origins: Arc::new(origins),
             previews,
-            tickets: Tickets::default(),
+            tickets: Tickets::new(TICKET),
             login_limit: LoginLimit::default(),
             revoked: broadcast::channel(MAX_REVOCATIONS).0,
             metrics: crate::metrics::recorder(),
@@ -80,5 +84,13 @@ impl App {
             sessions,
             public_url,
         }
+    }
+
+    /// Ends what hangs on a credential that is good no more: tickets first, so that none is spent
+    /// on a stream that does not hear of it.
+    pub fn revoke(&self, credential: &Credential) {
+        self.tickets.revoke(Some(credential));
+        // No stream is open: nobody to tell.
+        let _ = self.revoked.send(credential.clone());
     }
 }

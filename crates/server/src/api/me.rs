@@ -33,8 +33,7 @@ pub(crate) async fn logout(State(app): State<App>, caller: Caller) -> ApiResult<
     let mut response = StatusCode::NO_CONTENT.into_response();
     if let Credential::WebSession(hash) = &caller.credential {
         app.store.remove_web_session(hash).await?;
-        // Nobody listening is fine.
-        let _ = app.revoked.send(caller.credential.clone());
+        app.revoke(&caller.credential);
         response.headers_mut().append(header::SET_COOKIE, app.cookie.clear());
     }
     Ok(response)

@@ -14,7 +14,7 @@ use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use http::HeaderMap;
 use http::request::Parts;
 use mistle_protocol::api::TicketPurpose;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{broadcast, mpsc};
 
 use super::problem::{ApiError, ApiResult};
@@ -87,7 +87,7 @@ impl Upgrade {
         }
         // Before the ticket is spent, so that no revocation falls between.
         let revoked = app.revoked.subscribe();
-        let caller = app.tickets.spend(ticket, purpose, Instant::now()).ok_or_else(|| {
+        let caller = app.tickets.spend(ticket.expose_secret(), purpose, Instant::now()).ok_or_else(|| {
             ApiError::forbidden(
                 "ticket-invalid",
                 "The ticket was used already, is older than 30 seconds, or is for something else. Ask for another one.",

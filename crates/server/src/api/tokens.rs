@@ -74,7 +74,6 @@ pub(crate) async fn revoke(
     if !app.store.revoke_token(&caller.ctx, token_id).await? {
         return Err(ApiError::not_found("token"));
     }
-    // Nobody listening is fine.
-    let _ = app.revoked.send(Credential::Token(token_id));
+    app.revoke(&Credential::Token(token_id));
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,42 +1,49 @@
-//! One-use tickets for WebSocket upgrades.
+//! One-use tickets: for WebSocket upgrades, and for the way from the control plane to a preview.
 //!
 //! A browser can't give an upgrade a header, and a cookie alone would let any page open one. The
-//! page asks for a ticket (a request that another origin can't make), and the upgrade spends it.
-//! Tickets live 30 seconds, so they are kept in memory: a restart costs the page one more request.
+//! page asks for a ticket (a request that another origin can't make), and the upgrade spends it. In the
+//! same way the address that opens a preview carries a code. Both live shortly, so they are kept in
+//! memory: a restart costs the page one more request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mistle_protocol::api::TicketPurpose;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
-use super::caller::Caller;
+use super::caller::{Caller, Credential};
 use super::secret;
 
-/// How long a ticket waits to be spent.
-const LIFETIME: Duration = Duration::from_secs(30);
-/// The most unspent tickets; a page needs a handful.
+/// The most unspent tickets of a kind; a page needs a handful.
 const MAX_TICKETS: usize = 10_000;
 
-/// The unspent tickets. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Tickets {
-    by_hash: Arc<Mutex<HashMap<String, Entry>>>,
+/// The unspent tickets of one kind; `P` is what one is for. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tickets<P> {
+    lifetime: Duration,
+    by_hash: Arc<Mutex<HashMap<String, Entry<P>>>>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<P> {
     caller: Caller,
-    purpose: TicketPurpose,
+    purpose: P,
     expires: Instant,
 }
 
-impl Tickets {
-    /// A ticket for one upgrade. None when there are too many unspent ones.
-    pub fn issue(&self, caller: &Caller, purpose: TicketPurpose, at: Instant) -> Option<SecretString> {
+impl<P: PartialEq> Tickets<P> {
+    /// No tickets. One that is issued waits so long to be spent.
+    pub fn new(lifetime: Duration) -> Self {
+        Self {
+            lifetime,
+            by_hash: Arc::default(),
+        }
+    }
+
+    /// A ticket for one use. None when there are too many unspent ones.
+    pub fn issue(&self, caller: &Caller, purpose: P, at: Instant) -> Option<SecretString> {
         let ticket = secret::generate("");
-        let mut by_hash = self.by_hash.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_hash = self.lock();
         if by_hash.len() >= MAX_TICKETS {
             by_hash.retain(|_, entry| entry.expires > at);
         }
@@ -48,31 +55,39 @@ impl Tickets {
             Entry {
                 caller: caller.clone(),
                 purpose,
-                expires: at + LIFETIME,
+                expires: at + self.lifetime,
             },
         );
         Some(ticket)
     }
 
     /// Spends a ticket. It is gone afterwards, even when it was for something else.
-    pub fn spend(&self, ticket: &SecretString, purpose: &TicketPurpose, at: Instant) -> Option<Caller> {
-        let hash = secret::hash(ticket.expose_secret())?;
-        let entry = self
-            .by_hash
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&hash)?;
+    pub fn spend(&self, ticket: &str, purpose: &P, at: Instant) -> Option<Caller> {
+        let entry = self.lock().remove(&secret::hash(ticket)?)?;
         (entry.expires > at && entry.purpose == *purpose).then_some(entry.caller)
+    }
+
+    /// Takes back what a credential was given; without one, everything.
+    pub fn revoke(&self, credential: Option<&Credential>) {
+        self.lock()
+            .retain(|_, entry| credential.is_some_and(|revoked| entry.caller.credential != *revoked));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry<P>>> {
+        self.by_hash.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use mistle_model::{OpContext, Role};
+    use mistle_protocol::api::TicketPurpose;
     use mistle_protocol::id::{OrganizationId, RequestId, SessionId, UserId};
+    use secrecy::ExposeSecret as _;
 
-    use super::super::caller::Credential;
     use super::*;
+
+    const LIFETIME: Duration = Duration::from_secs(30);
 
     fn caller() -> Caller {
         Caller {
@@ -88,37 +103,66 @@ mod tests {
 
     #[test]
     fn a_ticket_opens_its_purpose_once_and_in_time() {
-        let (tickets, start, caller) = (Tickets::default(), Instant::now(), caller());
+        let (tickets, start, caller) = (Tickets::new(LIFETIME), Instant::now(), caller());
         let purpose = TicketPurpose::SessionLive {
             session_id: SessionId::new(),
         };
         let issue = || tickets.issue(&caller, purpose.clone(), start).unwrap();
 
         let ticket = issue();
-        let spent = tickets.spend(&ticket, &purpose, start).unwrap();
+        let spent = tickets.spend(ticket.expose_secret(), &purpose, start).unwrap();
         assert_eq!(spent.ctx.user_id, caller.ctx.user_id);
-        assert!(tickets.spend(&ticket, &purpose, start).is_none(), "twice");
+        assert!(
+            tickets.spend(ticket.expose_secret(), &purpose, start).is_none(),
+            "twice"
+        );
 
         let ticket = issue();
         assert!(
-            tickets.spend(&ticket, &TicketPurpose::Live, start).is_none(),
+            tickets
+                .spend(ticket.expose_secret(), &TicketPurpose::Live, start)
+                .is_none(),
             "another purpose"
         );
-        assert!(tickets.spend(&ticket, &purpose, start).is_none(), "a try spends it");
+        assert!(
+            tickets.spend(ticket.expose_secret(), &purpose, start).is_none(),
+            "a try spends it"
+        );
 
         let ticket = issue();
         let other = TicketPurpose::SessionLive {
             session_id: SessionId::new(),
         };
-        assert!(tickets.spend(&ticket, &other, start).is_none(), "another session");
+        assert!(
+            tickets.spend(ticket.expose_secret(), &other, start).is_none(),
+            "another session"
+        );
 
-        assert!(tickets.spend(&issue(), &purpose, start + LIFETIME).is_none(), "late");
-        assert!(tickets.spend(&"nonsense".into(), &purpose, start).is_none());
+        assert!(
+            tickets
+                .spend(issue().expose_secret(), &purpose, start + LIFETIME)
+                .is_none(),
+            "late"
+        );
+        assert!(tickets.spend("nonsense", &purpose, start).is_none());
+    }
+
+    #[test]
+    fn a_revoked_credential_takes_its_tickets_along() {
+        let (tickets, start) = (Tickets::new(LIFETIME), Instant::now());
+        let (one, mut other) = (caller(), caller());
+        other.credential = Credential::WebSession("other".to_owned());
+        let taken = tickets.issue(&one, TicketPurpose::Live, start).unwrap();
+        let kept = tickets.issue(&other, TicketPurpose::Live, start).unwrap();
+        tickets.revoke(Some(&one.credential));
+        let spend = |ticket: &SecretString| tickets.spend(ticket.expose_secret(), &TicketPurpose::Live, start);
+        assert!(spend(&taken).is_none());
+        assert!(spend(&kept).is_some());
     }
 
     #[test]
     fn unspent_tickets_are_bounded_and_old_ones_make_room() {
-        let (tickets, start, caller) = (Tickets::default(), Instant::now(), caller());
+        let (tickets, start, caller) = (Tickets::new(LIFETIME), Instant::now(), caller());
         for _ in 0..MAX_TICKETS {
             assert!(tickets.issue(&caller, TicketPurpose::Live, start).is_some());
         }

@@ -29,12 +29,10 @@ use tokio_util::sync::CancellationToken;
 use super::headers::COOKIES;
 use super::site::Preview;
 use crate::auth::caller::{self, Caller, Credential};
-use crate::auth::secret;
+use crate::auth::tickets::Tickets;
 
 /// How long a code waits to be spent: a page opens it at once.
 const CODE: Duration = Duration::from_mins(1);
-/// The most unspent codes.
-const MAX_CODES: usize = 10_000;
 /// How long a pass is good for.
 const PASS: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How long a credential that was found good is taken to be so. Revoking one ends it at once all
@@ -79,12 +77,6 @@ enum By {
     Token(TokenId),
 }
 
-struct Code {
-    caller: Caller,
-    preview: Preview,
-    expires: Instant,
-}
-
 struct Known {
     preview: Preview,
     guest: Guest,
@@ -96,8 +88,7 @@ struct Known {
 pub(super) struct Access {
     cookie: &'static str,
     key: hmac::Key,
-    /// By hash.
-    codes: Mutex<HashMap<String, Code>>,
+    codes: Tickets<Preview>,
     /// By the cookie's hash.
     known: Mutex<HashMap<Digested, Known>>,
 }
@@ -108,36 +99,19 @@ impl Access {
         Self {
             cookie: COOKIES[usize::from(https)],
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
-            codes: Mutex::default(),
+            codes: Tickets::new(CODE),
             known: Mutex::default(),
         }
     }
 
     /// A code for one opening. None when there are too many unspent ones.
     pub(super) fn issue(&self, caller: &Caller, preview: Preview, at: Instant) -> Option<SecretString> {
-        let code = secret::generate("");
-        let mut codes = lock(&self.codes);
-        if codes.len() >= MAX_CODES {
-            codes.retain(|_, code| code.expires > at);
-        }
-        if codes.len() >= MAX_CODES {
-            return None;
-        }
-        codes.insert(
-            secret::hash_of(&code),
-            Code {
-                caller: caller.clone(),
-                preview,
-                expires: at + CODE,
-            },
-        );
-        Some(code)
+        self.codes.issue(caller, preview, at)
     }
 
     /// Spends a code. It is gone afterwards, even when it was for something else.
     pub(super) fn spend(&self, code: &str, preview: Preview, at: Instant) -> Option<Caller> {
-        let code = lock(&self.codes).remove(&secret::hash(code)?)?;
-        (code.expires > at && code.preview == preview).then_some(code.caller)
+        self.codes.spend(code, &preview, at)
     }
 
     /// The header that gives the browser its pass.
@@ -241,7 +215,7 @@ impl Access {
     /// Ends what a credential opened; without one, everything.
     pub(super) fn revoke(&self, credential: Option<&Credential>) {
         let concerned = |caller: &Caller| credential.is_none_or(|credential| caller.credential == *credential);
-        lock(&self.codes).retain(|_, code| !concerned(&code.caller));
+        self.codes.revoke(credential);
         lock(&self.known).retain(|_, known| {
             let concerned = concerned(&known.guest.caller);
             if concerned {
