@@ -36,7 +36,7 @@ use super::journal::Journal;
 use super::ledger::{ApprovalState, Ledger};
 use super::repositories;
 use super::runtime::{CallError, Interface, Lacking, Ready, Runtime, Sent, Start, StartError};
-use super::steering::Steering;
+use super::steering::{Steered, Steering};
 
 /// First and longest wait before a runtime that ended is started again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -349,7 +349,7 @@ impl Driver {
         })
         .await;
         self.ready.send_replace(true);
-        let mut work = self.send_again(&plan, &mut runtime).await;
+        let mut work = self.send_again(&plan, &mut runtime, true).await;
         loop {
             if let Err(trouble) = work {
                 return (runtime, trouble.into());
@@ -375,7 +375,7 @@ impl Driver {
                     Some(events) => {
                         self.record_all(events).await;
                         match self.follow(&plan, &mut runtime).await {
-                            Ok(()) => self.send_again(&plan, &mut runtime).await,
+                            Ok(()) => self.send_again(&plan, &mut runtime, false).await,
                             gone => gone,
                         }
                     }
@@ -654,11 +654,16 @@ impl Driver {
             self.git.snapshot(Path::new(cwd)).await;
         }
         let sent = runtime.send(&conversation_id, running.as_ref(), deliver).await;
-        if !matches!(&sent, Ok(Sent::Turn(turn)) if Some(turn) == running.as_ref())
-            && !matches!(sent, Err(CallError::Gone(_)))
-        {
-            // It started a turn, or went nowhere: nothing that could be forgotten.
-            self.steering.seen(deliver.message_id).await;
+        match &sent {
+            Ok(Sent::Turn(turn)) if Some(turn) == running.as_ref() => {}
+            Ok(Sent::Turn(turn)) => {
+                self.steering
+                    .began(deliver.clone(), conversation_id.clone(), turn.clone())
+                    .await;
+            }
+            Err(CallError::Gone(_)) => {}
+            // It went nowhere: nothing that could be forgotten.
+            _ => self.steering.seen(deliver.message_id).await,
         }
         match sent {
             Ok(Sent::Turn(turn_id)) => {
@@ -742,18 +747,33 @@ impl Driver {
         }
     }
 
-    /// Sends steered messages again whose turn ended before the model took them.
-    async fn send_again<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Trouble> {
-        let running = self.journal.ledger(Ledger::all_running);
-        for steered in self.steering.forgotten(&running) {
+    /// Sends messages again whose turn ended before the runtime showed that it has them.
+    async fn send_again<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R, fresh: bool) -> Result<(), Trouble> {
+        for steered in self.forgotten(fresh) {
+            let message_id = steered.deliver.message_id;
+            if self.journal.ledger(|ledger| ledger.delivered(message_id).is_none()) {
+                // It was not answered for, so the server sends it again itself.
+                self.steering.seen(message_id).await;
+                continue;
+            }
+            let has = self.has(plan, runtime, &steered.conversation_id).await?;
+            // A conversation that is continued tells what it has.
+            if !self.forgotten(fresh).contains(&steered) {
+                continue;
+            }
             let deliver = Deliver {
                 conversation_id: Some(steered.conversation_id.clone()),
-                ..steered.deliver
+                ..steered.deliver.clone()
             };
-            let refused = if self.has(plan, runtime, &steered.conversation_id).await? {
+            let refused = if steered.is_hopeless() {
+                Some("The agent's process ended each time that it was given this message.".to_owned())
+            } else if has {
                 match runtime.send(&steered.conversation_id, None, &deliver).await {
                     Ok(Sent::Busy) => continue,
-                    Ok(Sent::Turn(_)) => None,
+                    Ok(Sent::Turn(turn)) => {
+                        self.steering.began(deliver, steered.conversation_id, turn).await;
+                        continue;
+                    }
                     Err(error @ CallError::Gone(_)) => return Err(error.into()),
                     Err(error) => Some(format!("The agent refused the message: {error}")),
                 }
@@ -763,13 +783,18 @@ impl Driver {
             if let Some(why) = refused {
                 self.reject(&deliver, why).await;
             }
-            self.steering.seen(deliver.message_id).await;
+            self.steering.seen(message_id).await;
         }
         Ok(())
     }
 
     async fn interrupt_all<R: Runtime>(&mut self, runtime: &mut R) {
         let running = self.journal.ledger(Ledger::all_running);
+    fn forgotten(&self, fresh: bool) -> Vec<Steered> {
+        let running = self.journal.ledger(Ledger::all_running);
+        self.steering.forgotten(&running, fresh)
+    }
+
         for (conversation, turn) in &running {
             if runtime.interrupt(conversation, turn).await.is_err() {
                 return;
@@ -880,8 +905,11 @@ impl Driver {
             AgentEvent::TurnCompleted {
                 ref conversation_id,
                 ref turn_id,
-                ..
-            } => self.close_items(conversation_id, turn_id).await,
+                ref outcome,
+            } => {
+                self.close_items(conversation_id, turn_id).await;
+                self.steering.ended(turn_id, outcome).await;
+            }
             _ => {}
         }
         self.journal.record(event).await;

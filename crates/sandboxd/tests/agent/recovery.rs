@@ -3,6 +3,7 @@
 use http::StatusCode;
 use mistle_protocol::agent::{AgentEvent, Approval, Decision, Item, ItemBody, ItemStatus, TurnOutcome};
 use mistle_protocol::control::Delivered;
+use mistle_protocol::id::MessageId;
 use mistle_protocol::plan::ApprovalPolicy;
 
 use crate::world::{Events, World, message};
@@ -34,6 +35,52 @@ async fn a_runtime_that_dies_in_a_turn_comes_back_with_its_memory() {
     world.say(Some(&conversation), "what did I ask you to remember?").await;
     assert_eq!(events.turn_end().await, TurnOutcome::Completed);
     assert_eq!(events.said().last(), Some(&"You asked me to remember: the word heron"));
+}
+
+/// The process may die before it wrote down what it had accepted.
+#[tokio::test]
+async fn a_message_that_was_just_accepted_is_said_once_whenever_the_runtime_dies() {
+    let (world, mut events) = World::ready(ApprovalPolicy::Autonomous).await;
+    let (conversation, _) = world.say(None, "say: first").await;
+    events.turn_end().await;
+    for round in 1..=3 {
+        let text = format!("remember round {round}");
+        let deliver = message(Some(&conversation), &text);
+        assert!(matches!(world.deliver(&deliver).await, Delivered::Accepted { .. }));
+        world.kill_runtime();
+        events
+            .until(|event| matches!(event, AgentEvent::RuntimeExited { .. }))
+            .await;
+        events.ready().await;
+        let said = turn_of(&mut events, deliver.message_id).await;
+        let is_over =
+            |event: &AgentEvent| matches!(event, AgentEvent::TurnCompleted { turn_id, .. } if *turn_id == said);
+        if events.count(is_over) == 0 {
+            events.until(is_over).await;
+        }
+        assert_eq!(
+            events
+                .items()
+                .iter()
+                .filter(|item| says(item, deliver.message_id))
+                .count(),
+            1
+        );
+    }
+}
+
+fn says(item: &Item, message: MessageId) -> bool {
+    matches!(&item.body, ItemBody::UserMessage { message_id, .. } if *message_id == Some(message))
+}
+
+/// The turn that has a message, whether it was read before the process died or after.
+async fn turn_of(events: &mut Events, message: MessageId) -> String {
+    loop {
+        if let Some(item) = events.items().into_iter().find(|item| says(item, message)) {
+            return item.turn_id.clone();
+        }
+        events.next().await;
+    }
 }
 
 /// After the process is back: the turn that it cut is closed, and the same question stands in another
