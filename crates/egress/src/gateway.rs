@@ -265,12 +265,22 @@ impl Stream {
         let _ = answer.send(Response::default());
         let counters = draft.counters.clone();
         let mut ended = rule;
-        if let Ok(client) = upgrade.await {
-            tokio::select! {
-                () = tunnel::relay(TokioIo::new(client), upstream, &counters) => {}
-                () = self.no_longer_allowed(&target) => ended.push_str(", ended because it is no longer allowed"),
-                () = self.shared.stop.cancelled() => ended.push_str(", ended with the server"),
+        let relay = async {
+            if let Ok(client) = upgrade.await {
+                tunnel::relay(TokioIo::new(client), upstream, &counters).await;
             }
+        };
+        tokio::select! {
+            () = relay => {}
+            () = self.no_longer_allowed(&target) => {}
+            () = self.shared.stop.cancelled() => {}
+        }
+        // Asked afterwards: a shutdown also breaks the sandbox's connection, which may be noticed first, and
+        // the record names the reason and not what followed from it.
+        if self.shared.stop.is_cancelled() {
+            ended.push_str(", ended with the server");
+        } else if matches!(self.decide(&target), Decision::Deny(_)) {
+            ended.push_str(", ended because it is no longer allowed");
         }
         draft
             .decided(EgressDecision::Tunnel, ended)
