@@ -22,13 +22,13 @@ use mistle_protocol::egress::EgressRecord;
 use mistle_protocol::id::SessionId;
 use mistle_protocol::problem::Problem;
 use mistle_protocol::profile::EgressPolicy;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes; a test that waits this long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A resolver that knows a few names. Each lookup of a name takes the next of its answers, the
 /// last one for ever.
@@ -188,22 +188,71 @@ pub(crate) async fn echo() -> SocketAddr {
     address
 }
 
-/// A server that gives one answer, byte for byte, to each request and hands out what it read.
+/// A server that gives one answer, byte for byte, to each request and hands out the heads that it
+/// read. It reads each request whole and leaves the end of the connection to the client: a connection
+/// that is closed over unread bytes is cut, and the answer may be lost with it.
 pub(crate) async fn canned(answer: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (seen, requests) = mpsc::channel(16);
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            seen.send(String::from_utf8(head).unwrap()).await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                while let Some(head) = request(&mut stream).await {
+                    seen.send(head).await.unwrap();
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
         }
     });
     (address, requests)
+}
+
+/// Reads a request and answers its head; none at the end of the connection.
+async fn request(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    stream.read_exact(&mut vec![0; length]).await.ok()?;
+    Some(head)
+}
+
+/// A provider that streams one event each time it is told to, and ends when nobody can tell it any
+/// more.
+pub(crate) async fn prompted() -> (SocketAddr, mpsc::Sender<&'static str>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (prompt, mut prompts) = mpsc::channel::<&str>(1);
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        request(&mut stream).await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        while let Some(event) = prompts.recv().await {
+            let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+            stream.write_all(chunk.as_bytes()).await.unwrap();
+        }
+        stream.write_all(b"0\r\n\r\n").await.unwrap();
+        request(&mut stream).await;
+    });
+    (address, prompt)
+}
+
+/// An address where nothing listens, and nothing else will as long as the socket is kept.
+pub(crate) fn unused() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    (socket.local_addr().unwrap(), socket)
 }
 
 /// A server that accepts and never reads.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::sandbox::{Names, PATIENCE, Sandbox, canned, deaf, echo, policy};
+use crate::sandbox::{Names, PATIENCE, Sandbox, deaf, echo, policy, unused};
 use http::{Method, Request};
 use http_body_util::Empty;
 use mistle_egress::{Gateway, GatewayConfig, SandboxEgress, ServeError};
@@ -174,12 +174,8 @@ async fn addresses_that_are_refused_are_left_out() {
 
 #[tokio::test]
 async fn what_can_not_be_reached_says_why() {
-    let (closed, _) = canned("").await;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let unused = listener.local_addr().unwrap();
-    drop(listener);
-    assert_ne!(closed, unused);
-    let target = unused.to_string();
+    let (address, _reserved) = unused();
+    let target = address.to_string();
     let mut sandbox = Sandbox::new(
         &["127.0.0.1"],
         Arc::default(),
