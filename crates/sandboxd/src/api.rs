@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::middleware::map_response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
@@ -64,6 +65,21 @@ pub fn router(parts: Parts) -> Router {
         })
 }
 
+/// Routes whose streams end with `end` at the latest. For those that have no end of their own, such as
+/// lists that are told as they change: the daemon's last connection waits for what is open.
+pub fn ending(routes: Router, end: &CancellationToken) -> Router {
+    let end = end.clone();
+    routes.layer(map_response(move |response: Response<Body>| {
+        let end = end.clone();
+        async move {
+            if response.body().size_hint().exact().is_some() {
+                return response;
+            }
+            response.map(|body| Body::from_stream(body.into_data_stream().take_until(end.cancelled_owned())))
+        }
+    }))
+}
+
 async fn health(State(parts): State<Parts>) -> Json<Health> {
     Json(Health {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -103,6 +119,7 @@ async fn watch_terminals(State(parts): State<Parts>) -> Response<Body> {
         line.push(b'\n');
         Ok::<_, std::io::Error>(line)
     });
+    let lines = lines.take_until(parts.stop.cancelled_owned());
     Response::builder()
         .header(http::header::CONTENT_TYPE, "application/x-ndjson")
         .body(Body::from_stream(lines))

@@ -78,9 +78,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         stop: stop.clone(),
     })
     .merge(tui::routes(agent.clone(), terminals.clone()))
-    .merge(git::routes(agent.git(), surroundings))
+    .merge(api::ending(git::routes(agent.git(), surroundings), &links))
     .merge(attachments::routes(home))
-    .merge(ports::routes(Arc::new(Ports::new(proxy_port))));
+    .merge(api::ending(ports::routes(Arc::new(Ports::new(proxy_port))), &links));
     let control = tokio::spawn(link::serve_control(options.link_dir, router, links.clone()));
     info!("daemon {} is up, proxy on port {proxy_port}", env!("CARGO_PKG_VERSION"));
 

@@ -5,6 +5,8 @@ mod attachments;
 #[cfg(test)]
 mod confinement;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod exec;
 #[cfg(test)]
 mod init;
