@@ -144,6 +144,8 @@ pub struct When {
     pub declined: Option<bool>,
     /// Whether `recall` found something.
     pub recalled: Option<bool>,
+    /// Whether the last command printed something.
+    pub printed: Option<bool>,
 }
 
 /// Something that goes wrong.

@@ -202,6 +202,7 @@ impl<'a> Replay<'a> {
             && when.not_output.as_ref().is_none_or(|regex| !regex.is_match(output))
             && when.declined.is_none_or(|declined| declined == is_declined(output))
             && when.recalled.is_none_or(|recalled| recalled == self.recalled.is_some())
+            && when.printed.is_none_or(|wanted| wanted != printed(output).trim().is_empty())
     }
 
     fn calls(&self, step: &Step, n: u64) -> Vec<Call> {
@@ -475,6 +476,16 @@ mod tests {
         let second = ask(vec![user("run: echo hello"), Entry::Call, output(codex)]);
         assert!(second.calls.is_empty());
         assert!(second.text.unwrap().contains("```\nhello\n```"));
+    }
+
+    #[test]
+    fn a_command_that_prints_nothing_is_not_quoted() {
+        let codex = "Chunk ID: 1\nWall time: 0.1 seconds\nProcess exited with code 0\nOutput:\n";
+        let entries = vec![user("run: true"), Entry::Call, output(codex)];
+        assert_eq!(
+            ask(entries).text.as_deref(),
+            Some("The command ended and printed nothing.")
+        );
     }
 
     #[test]
