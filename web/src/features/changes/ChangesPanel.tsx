@@ -695,7 +695,7 @@ function Review(props: ReviewProps) {
       >
         {files.length === 0 && <Nothing {...props} />}
         {orphans.length > 0 && (
-          <div className="elsewhere orphans">
+          <div className="stray-comments orphans">
             <p>On files that are not changed any more</p>
             {orphans.map((comment) => (
               <div key={comment.id}>

@@ -305,7 +305,7 @@ function Elsewhere({
   const shown = lost.filter((comment) => comment.state === "draft");
   if (shown.length + homeless.length === 0) return null;
   return (
-    <div className="elsewhere">
+    <div className="stray-comments">
       {shown.map((comment) => {
         const draft = drafts.find((candidate) => candidate.edits === comment.id);
         return draft ? (
