@@ -1,4 +1,5 @@
 import type { Session } from "../../api/types";
+import { runtimeName } from "../session/status";
 import { primaryOf, workspacesOf } from "../session/workspaces";
 
 /** What a conversation that was not begun will be. */
@@ -15,8 +16,8 @@ export function NewConversation({ session }: { session: Session }) {
       </p>
       <p>
         {repository
-          ? `The instructions in ${name} (AGENTS.md) apply, if it has any.`
-          : "The folder has no repository; an AGENTS.md in it applies, if there is one."}
+          ? `${runtimeName(session.runtime)} takes its instructions and skills from ${name}.`
+          : "It is a plain folder without git: Changes has nothing to show for it."}
         {several && " To start it elsewhere, choose another primary repository first."}
       </p>
     </div>
