@@ -132,8 +132,8 @@ function FailedTurn({
       <CircleX size={16} aria-hidden="true" />
       <div>
         <strong>The turn failed</strong>
-        <p className="failed-turn-message">{outcome.message}</p>
-        {next && <p>{next}</p>}
+        {next && <p className="failed-turn-next">{next}</p>}
+        <p className={next ? "quiet-text" : undefined}>{outcome.message}</p>
         <div className="failed-turn-actions">
           {outcome.code === "context_full" ? (
             <Button look="primary" onClick={context.onNewSession}>

@@ -1,10 +1,10 @@
-import { CircleCheck, CircleDashed, LoaderCircle } from "lucide-react";
+import { CircleCheck, CircleDashed, LoaderCircle, TriangleAlert } from "lucide-react";
 import type { ReactNode } from "react";
 import type { Session, SetupStep } from "../../api/types";
 import type { Setup } from "../../live/reducer";
 import { Button } from "../../ui/Button";
 import { CopyButton } from "../../ui/CopyButton";
-import { ago, duration, useNow } from "../../ui/time";
+import { ago, clock, duration, useNow } from "../../ui/time";
 import { useSessionActions } from "../session/actions";
 import { StatusIcon } from "../session/StatusIcon";
 import { repositoryName, runtimeName, statusOf } from "../session/status";
@@ -68,7 +68,7 @@ function Block({
 }: {
   session: Session;
   title: ReactNode;
-  tone?: "fail";
+  tone?: "fail" | "need";
   children: ReactNode;
   actions: ReactNode;
 }) {
@@ -76,9 +76,13 @@ function Block({
     <section
       className={tone ? `state-block ${tone}` : "state-block"}
       aria-label={statusOf(session).word}
-      role={tone ? "alert" : undefined}
+      role={tone === "fail" ? "alert" : undefined}
     >
-      <StatusIcon status={statusOf(session)} size={16} />
+      {tone === "need" ? (
+        <TriangleAlert size={16} className="status-icon need" aria-hidden="true" />
+      ) : (
+        <StatusIcon status={statusOf(session)} size={16} />
+      )}
       <div>
         <strong>{title}</strong>
         {children}
@@ -164,14 +168,15 @@ export function StateBlock({ session, setup, isTold }: StateBlockProps) {
             {trouble?.message ?? "The server keeps trying."} Nothing is lost: the agent's work is recorded in
             the sandbox, and messages wait until it is back.
           </p>
-          <p className="quiet-text">Since {ago(session.state_since, now)}</p>
+          <p className="quiet-text">Since {clock(session.state_since, now)}</p>
         </Block>
       );
     default:
       return trouble && !isTold ? (
-        <Block session={session} title={trouble.message} actions={null}>
+        <Block session={session} title="Something is in the way" tone="need" actions={null}>
+          <p>{trouble.message}</p>
           {trouble.hint && <p>{trouble.hint}</p>}
-          <p className="quiet-text">Since {ago(trouble.since, now)}</p>
+          <p className="quiet-text">Since {clock(trouble.since, now)}</p>
         </Block>
       ) : null;
   }

@@ -205,11 +205,14 @@ export function Transcript({
   );
 }
 
-/** Whether a notice near the end says what is wrong with the session. */
+/** Whether a notice or a failed turn near the end says what is wrong with the session. */
 function tells(rows: readonly Row[], { trouble }: Session): boolean {
-  return rows
-    .slice(-NEAR_ROWS)
-    .some((row) => row.kind === "notice" && row.entry.message === trouble?.message);
+  return rows.slice(-NEAR_ROWS).some((row) => {
+    if (row.kind === "notice") return row.entry.message === trouble?.message;
+    return (
+      row.kind === "turn" && row.entry.outcome.status === "failed" && row.entry.outcome.code === trouble?.code
+    );
+  });
 }
 
 /** Whether a row itself shows that something goes on. */
