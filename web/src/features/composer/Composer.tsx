@@ -287,6 +287,7 @@ export function Composer({
         {mode.working && (
           <Button
             look="ghost"
+            className="interrupt"
             keys="escape"
             icon={<Square size={12} fill="currentColor" />}
             onClick={interrupt}

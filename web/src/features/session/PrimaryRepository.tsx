@@ -1,4 +1,4 @@
-import { ChevronDown, Folder, FolderGit2 } from "lucide-react";
+import { Check, ChevronDown, Folder, FolderGit2 } from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import { useState } from "react";
 import type { Session, Workspace } from "../../api/types";
@@ -93,7 +93,9 @@ export function PrimaryRepositoryItems({ session }: { session: Session }) {
         {all.map((workspace) => (
           <DropdownMenu.RadioItem key={workspace.path} value={workspace.path} className="menu-item">
             <span className="menu-check">
-              <DropdownMenu.ItemIndicator>✓</DropdownMenu.ItemIndicator>
+              <DropdownMenu.ItemIndicator>
+                <Check size={16} aria-hidden="true" />
+              </DropdownMenu.ItemIndicator>
             </span>
             <span className="truncate">{workspace.name}</span>
           </DropdownMenu.RadioItem>
