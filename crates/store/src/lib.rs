@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::any::AnyPoolOptions;
-use sqlx::{Any, AnyPool, Executor, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor, Transaction};
 
 /// How long a SQLite connection waits for another process (the CLI, a backup) to finish writing.
 pub const BUSY_TIMEOUT_MS: u32 = 5_000;
@@ -51,6 +51,10 @@ pub const BUSY_TIMEOUT_MS: u32 = 5_000;
 const READERS: u32 = 8;
 /// How long a caller waits for a connection before the database counts as out of reach.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(10);
+/// What SQLite says of a full disk.
+const SQLITE_FULL: &str = "13";
+/// What PostgreSQL says of it.
+const POSTGRES_DISK_FULL: &str = "53100";
 
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,18 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl StoreError {
+    /// Whether the database's disk is full: nothing was stored, and the same works once there is room.
+    pub fn is_disk_full(&self) -> bool {
+        let Self::Query(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        error
+            .code()
+            .is_some_and(|code| code == SQLITE_FULL || code == POSTGRES_DISK_FULL)
+    }
 }
 
 /// What a store call answers.
@@ -146,6 +162,14 @@ impl Store {
     }
 
     async fn postgres(url: &str) -> Result<Self> {
+        // A pool only says that it waited; one connection says why it can't be had.
+        if let Ok(tried) = tokio::time::timeout(ACQUIRE_WITHIN, AnyConnection::connect(url)).await {
+            tried
+                .map_err(StoreError::Open)?
+                .close()
+                .await
+                .map_err(StoreError::Open)?;
+        }
         let options = AnyPoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_WITHIN);
@@ -189,6 +213,9 @@ async fn sqlite_pool(url: &str, connections: u32) -> Result<AnyPool> {
     AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_WITHIN)
+        // After some errors, a full disk's among them, SQLite has rolled back by itself. sqlx then
+        // believes for ever that a transaction is open, and the only writer could begin none.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .after_connect(|connection, _| {
             Box::pin(async move {
                 let busy = format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}");
@@ -262,5 +289,48 @@ mod tests {
     fn a_password_is_not_told() {
         assert_eq!(without_password("mysql://me:secret@host/name"), "mysql://***@host/name");
         assert_eq!(without_password("file"), "file");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_gave_up_does_not_block_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::connect(&format!("sqlite:{}", folder.path().join("db").display()))
+            .await
+            .unwrap();
+        let mut given_up = store.begin().await.unwrap();
+        // What SQLite does by itself when the disk is full.
+        (&mut *given_up).execute("ROLLBACK").await.unwrap();
+        given_up.commit().await.unwrap_err();
+        store.begin().await.unwrap().commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_database_out_of_reach_says_why() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let error = Store::connect(&format!("postgres://me:secret@{address}/name"))
+            .await
+            .unwrap_err();
+        let StoreError::Open(sqlx::Error::Io(why)) = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(why.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_known_and_passes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::connect(&format!("sqlite:{}", folder.path().join("db").display()))
+            .await
+            .unwrap();
+        // Kept, so that the limit is that of the writer's connection.
+        let mut writer = store.writer.acquire().await.unwrap();
+        writer.execute("PRAGMA max_page_count = 1").await.unwrap();
+        let fill = "CREATE TABLE filler AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) SELECT i, hex(randomblob(99)) FROM n";
+        let full = StoreError::from(writer.execute(fill).await.unwrap_err());
+        assert!(full.is_disk_full(), "{full:?}");
+        writer.execute("PRAGMA max_page_count = 100000").await.unwrap();
+        writer.execute(fill).await.unwrap();
     }
 }
