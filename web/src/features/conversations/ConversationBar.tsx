@@ -267,7 +267,7 @@ export function ConversationBar({ session, queue, view, onShow }: ConversationBa
               data-pane-focus
               aria-label={`Conversation: ${title}. ${alone ? "1 conversation" : "Switch conversation"}`}
             >
-              {!alone && statusIn(conversation) && <Mark conversation={conversation} />}
+              {!alone && conversation && statusIn(conversation) && <Mark conversation={conversation} />}
               <span className="truncate">{alone ? "1 conversation" : title}</span>
               {count > 1 && <span className="conversation-count">{count}</span>}
               <ChevronDown size={14} aria-hidden="true" />
