@@ -45,6 +45,10 @@ const SPLIT_FROM = 900;
 const SPLIT_NEVER = 560;
 /** From this width on there is room for the tree. */
 const TREE_FROM = 720;
+/** Below it the tree takes the place of the diffs until a file is chosen. */
+const TREE_BESIDE = 480;
+/** The tree's own width. */
+const TREE_WIDTH = 220;
 /** Width of a character of `--code-text`, in pixels. */
 const CHARACTER = 7.2;
 /** What a line's numbers and sign take, in pixels. */
@@ -183,7 +187,13 @@ export default function ChangesPanel(props: ChangesPanelProps) {
         </div>
       )}
       {running || list.files.length > 0 ? (
-        <Review {...shared} key={`${options.scope} ${folder}`} width={width} showTree={showTree} />
+        <Review
+          {...shared}
+          key={`${options.scope} ${folder}`}
+          width={width}
+          showTree={showTree}
+          onTreeDone={() => setTreeWanted(false)}
+        />
       ) : (
         <Stopped onStart={props.onStart} />
       )}
@@ -300,6 +310,8 @@ type ReviewProps = ChangesPanelProps & {
   linkedFile: string | undefined;
   width: number;
   showTree: boolean;
+  /** A file was chosen in a tree that hides it. */
+  onTreeDone: () => void;
 };
 
 /** The tree and the files. */
@@ -664,10 +676,11 @@ function Review(props: ReviewProps) {
     observer.observe(element);
     return () => observer.disconnect();
   }, [index]);
-  const treeWidth = showTree ? 220 : 0;
+  const treeCovers = showTree && width < TREE_BESIDE;
+  const treeWidth = showTree && !treeCovers ? TREE_WIDTH : 0;
   const columns = Math.max(20, Math.floor(((width - treeWidth - GUTTERS) / CHARACTER) * (split ? 0.5 : 1)));
   return (
-    <div className="changes-body">
+    <div className={treeCovers ? "changes-body tree-covers" : "changes-body"}>
       {showTree && (
         <FileTree
           files={files}
@@ -677,6 +690,7 @@ function Review(props: ReviewProps) {
           onChoose={(file) => {
             goTo(index.get(keyOf(file.path)) ?? 0, file);
             if (isFolded(file)) setFold(file, false);
+            if (treeCovers) props.onTreeDone();
           }}
         />
       )}
