@@ -166,7 +166,8 @@ export function ConversationBar({ session, queue, view, onShow }: ConversationBa
   const working = others.filter((other) => other.turn_id).length;
   const count = (session.conversations ?? []).filter((other) => !other.archived).length;
   // The only one needs no name beside the session's.
-  const alone = others.length === 0 && starting.length === 0 && conversation !== undefined;
+  const alone = others.length === 0 && starting.length === 0;
+  const label = conversation ? "1 conversation" : "No conversation yet";
 
   const chosen = useRef(false);
   const show = (id: string) => {
@@ -265,10 +266,10 @@ export function ConversationBar({ session, queue, view, onShow }: ConversationBa
               type="button"
               className="btn ghost conversation-current"
               data-pane-focus
-              aria-label={`Conversation: ${title}. ${alone ? "1 conversation" : "Switch conversation"}`}
+              aria-label={`Conversation: ${title}. ${alone ? label : "Switch conversation"}`}
             >
               {!alone && conversation && statusIn(conversation) && <Mark conversation={conversation} />}
-              <span className="truncate">{alone ? "1 conversation" : title}</span>
+              <span className="truncate">{alone ? label : title}</span>
               {count > 1 && <span className="conversation-count">{count}</span>}
               <ChevronDown size={14} aria-hidden="true" />
             </button>

@@ -6,13 +6,16 @@ import { primaryOf, workspacesOf } from "../session/workspaces";
 export function NewConversation({ session }: { session: Session }) {
   const { name, path, repository } = primaryOf(session);
   const several = workspacesOf(session).length > 1;
+  const first = !session.conversations?.length;
+  // Until it runs, what is said about the session itself is all that counts.
+  if (first && session.state !== "running") return null;
   return (
     <div className="row new-conversation">
       <h2>New conversation</h2>
       <p>
         It starts in <strong>{name}</strong> <code>{path}</code>
-        {several && ", the primary repository"}. The others go on meanwhile; it knows nothing of what was said
-        in them.
+        {several && ", the primary repository"}.
+        {!first && " The others go on meanwhile; it knows nothing of what was said in them."}
       </p>
       <p>
         {repository
