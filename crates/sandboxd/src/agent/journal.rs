@@ -272,9 +272,15 @@ impl Journal {
 }
 
 impl Drop for Journal {
+    /// Waits for the writer: two journals must not write in one folder.
     fn drop(&mut self) {
         self.shared.lock().closing = true;
         self.shared.work.notify_one();
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // One that panicked has ended too.
+            let _ = writer.join();
+        }
     }
 }
 

@@ -160,7 +160,7 @@ async fn a_pending_question_survives_the_daemon() {
     world.say(None, "run: echo done > done.txt").await;
     let approval = events.approval().await;
     let (runtime, seen) = (world.runtime_pid(), events.last_seq());
-    world.crash();
+    world.crash().await;
     world.open().await;
     let mut events = world.events(seen);
     // It goes on by itself: no plan was sent again.
@@ -194,7 +194,7 @@ async fn what_happened_while_the_daemon_was_dead_is_recorded() {
         )
         .await;
     let seen = events.last_seq();
-    world.crash();
+    world.crash().await;
     world.write("go", "");
     // Its last words are the model's second request.
     crate::world::patiently("the turn's end", async {
@@ -221,9 +221,7 @@ async fn a_question_is_asked_again_when_daemon_and_runtime_died() {
     world.say(None, "run: echo done >> done.txt").await;
     let approval = events.approval().await;
     let seen = events.last_seq();
-    // A reader would keep the daemon that is to die.
-    drop(events);
-    world.crash();
+    world.crash().await;
     world.kill_runtime();
     world.open().await;
     let mut events = world.events(seen);
@@ -250,7 +248,7 @@ async fn a_message_that_was_sent_but_not_recorded_is_not_sent_again() {
             .find(|entry| matches!(&entry.event, AgentEvent::MessageDelivered { message_id, .. } if *message_id == second.message_id))
             .expect("its delivery")
             .seq;
-        world.crash();
+        world.crash().await;
         if runtime_dies_too {
             world.kill_runtime();
         }

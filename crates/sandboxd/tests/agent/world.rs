@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -21,6 +21,7 @@ use mistle_protocol::plan::{ApprovalPolicy, Plan, ProviderPlan, RepositoryPlan, 
 use mistle_sandboxd::agent::{self, Agent};
 use mistle_testkit::small_disk;
 use serde::Serialize;
+use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 
 /// Longer than anything here takes, retries of a failing model included.
@@ -77,6 +78,8 @@ pub(crate) struct World {
     pub(crate) requests: Requests,
     agent: Option<Arc<Agent>>,
     router: Router,
+    /// A reader of events keeps the daemon, so it ends before the daemon can die.
+    readers: Mutex<Vec<tokio::task::AbortHandle>>,
     model: tokio::task::JoinHandle<()>,
 }
 
@@ -130,6 +133,7 @@ impl World {
             requests,
             agent: None,
             router: Router::new(),
+            readers: Mutex::default(),
             model,
         }
     }
@@ -146,8 +150,21 @@ impl World {
         self.agent = Some(agent);
     }
 
-    /// The daemon dies. The runtime goes on.
-    pub(crate) fn crash(&mut self) {
+    /// The daemon dies, and nothing of it works on. The runtime goes on.
+    pub(crate) async fn crash(&mut self) {
+        let died = self.agent.as_ref().map(Arc::downgrade).unwrap_or_default();
+        self.drop_daemon();
+        while died.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+        // Its task was cancelled and is dropped by the next turn of this thread.
+        tokio::task::yield_now().await;
+    }
+
+    fn drop_daemon(&mut self) {
+        for reader in self.readers.lock().unwrap().drain(..) {
+            reader.abort();
+        }
         self.router = Router::new();
         self.agent = None;
     }
@@ -257,9 +274,20 @@ impl World {
             .uri(format!("/agent/events?after={after}"))
             .body(Body::empty())
             .unwrap();
+        let (chunks, body) = mpsc::channel(1);
+        let router = self.router.clone();
+        let reader = tokio::spawn(async move {
+            let mut body = router.oneshot(request).await.unwrap().into_body();
+            while let Some(frame) = body.frame().await {
+                let data = frame.expect("events").into_data().expect("data");
+                if chunks.send(data).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.readers.lock().unwrap().push(reader.abort_handle());
         Events {
-            router: Some((self.router.clone(), request)),
-            body: Body::empty(),
+            body,
             rest: Vec::new(),
             seen: Vec::new(),
         }
@@ -280,7 +308,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.model.abort();
-        self.crash();
+        self.drop_daemon();
         if self.state().join("codex/app-server.json").exists() {
             self.kill_runtime();
         }
@@ -318,8 +346,7 @@ pub(crate) fn message(conversation: Option<&str>, text: &str) -> Deliver {
 
 /// The agent's event stream.
 pub(crate) struct Events {
-    router: Option<(Router, Request)>,
-    body: Body,
+    body: mpsc::Receiver<Bytes>,
     rest: Vec<u8>,
     pub(crate) seen: Vec<JournalEntry>,
 }
@@ -327,9 +354,6 @@ pub(crate) struct Events {
 impl Events {
     /// The next event.
     pub(crate) async fn next(&mut self) -> AgentEvent {
-        if let Some((router, request)) = self.router.take() {
-            self.body = router.oneshot(request).await.unwrap().into_body();
-        }
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
@@ -343,12 +367,8 @@ impl Events {
                 }
                 continue;
             }
-            assert!(!self.body.is_end_stream(), "the events ended");
-            let frame = patiently("an event", self.body.frame())
-                .await
-                .expect("more events")
-                .expect("events");
-            self.rest.extend_from_slice(&frame.into_data().expect("data"));
+            let data = patiently("an event", self.body.recv()).await.expect("more events");
+            self.rest.extend_from_slice(&data);
         }
     }
 
