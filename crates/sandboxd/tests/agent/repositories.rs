@@ -157,10 +157,10 @@ type Source = fn(&World) -> String;
 
 #[tokio::test]
 async fn failures_say_what_to_do() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Bound and not listening: nobody else can listen there either.
+    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = reserved.local_addr().unwrap();
     let cases: [(&str, Source, Option<&str>); 6] = [
         ("no git repository at", |world| world.path("nothing"), None),
         (
