@@ -163,10 +163,14 @@ export function StateBlock({ session, setup, isTold }: StateBlockProps) {
       );
     case "disconnected":
       return (
-        <Block session={session} title="The sandbox does not answer" actions={null}>
+        <Block
+          session={session}
+          title={(trouble?.message ?? "The sandbox does not answer").replace(/\.$/, "")}
+          actions={<Button onClick={() => void actions.stop(session)}>Stop</Button>}
+        >
           <p>
-            {trouble?.message ?? "The server keeps trying."} Nothing is lost: the agent's work is recorded in
-            the sandbox, and messages wait until it is back.
+            The server keeps trying. Nothing is lost: the agent's work is recorded in the sandbox, and
+            messages wait until it is back.
           </p>
           <p className="quiet-text">Since {clock(session.state_since, now)}</p>
         </Block>
