@@ -1,6 +1,6 @@
 // Every page and state, in light and dark, on a desktop and on a phone: accessible, and pictures to look at.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder, atRest } from '../axe.ts'
 import type { Page } from '@playwright/test'
 import { approval, newSession, sessionId, status } from '../session.ts'
 import { expect, type Server, test } from '../server.ts'
@@ -8,7 +8,7 @@ import { expect, type Server, test } from '../server.ts'
 const SIZES = { desktop: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } }
 
 /** Pages on an app's origin wait for it without a script: they ask again by themselves. */
-const WAITING = ['meta-refresh']
+const WAITING = 'meta-refresh'
 
 type View = {
   /** Rules that can't hold there. */
@@ -32,11 +32,29 @@ async function pane(page: Page, name: 'Changes' | 'Terminal') {
 async function look(page: Page, name: string, view: View, path: string) {
   await view.open(page)
   await view.ready(page)
+  const goOn = view.except?.includes(WAITING) ? await hold(page) : async () => {}
   // Sheets and menus have come to rest.
-  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {}))))
+  await atRest(page)
   await page.screenshot({ path })
   const { violations } = await new AxeBuilder({ page }).disableRules(view.except ?? []).analyze()
   expect(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), name).toEqual([])
+  await goOn()
+}
+
+/** Lets a page that asks again by itself wait for the answer, so that it stays while one looks at it. */
+async function hold(page: Page) {
+  let release = () => {}
+  const over = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  await page.route('**/*', async (route) => {
+    await over
+    await route.continue()
+  })
+  return async () => {
+    release()
+    await page.unrouteAll({ behavior: 'wait' })
+  }
 }
 
 /** A preview's address, which lets in once. */
@@ -100,17 +118,17 @@ for (const scheme of ['light', 'dark'] as const) {
       await shoot(outside, 'preview-closed', {
         open: (of) => of.goto(address),
         ready: heading(/Nothing listens/),
-        except: WAITING,
+        except: [WAITING],
       })
       server.cli('session', 'stop', id, '--wait')
       // It looks again by itself.
-      await shoot(outside, 'preview-stopped', { open: async () => {}, ready: heading('This session is stopped'), except: WAITING })
+      await shoot(outside, 'preview-stopped', { open: async () => {}, ready: heading('This session is stopped'), except: [WAITING] })
 
       await shoot(page, 'session-stopped', { open: visit(`/s/${id}`), ready: (of) => expect(status(of)).toHaveAccessibleName(/Stopped/) })
       server.cli('session', 'delete', id)
       await shoot(page, 'session-deleted', { open: visit(`/s/${id}`), ready: heading('This session was deleted') })
       await shoot(page, 'trash', { open: visit('/deleted'), ready: (of) => expect(of.getByRole('button', { name: /^Restore/ })).toBeVisible() })
-      await shoot(outside, 'preview-deleted', { open: async () => {}, ready: heading('This session is deleted'), except: WAITING })
+      await shoot(outside, 'preview-deleted', { open: async () => {}, ready: heading('This session is deleted'), except: [WAITING] })
 
       await shoot(outside, 'sign-in', { open: (of) => of.goto(`${server.url}/s/${id}`), ready: heading('Sign in to Mistle') })
       await shoot(outside, 'sign-in-used', { open: (of) => of.goto(server.loginLink), ready: text('This link was used already') })

@@ -1,6 +1,6 @@
 // What listens in a sandbox: found by itself, opened on an origin of its own, gone when it ends.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
 import { newSession } from '../session.ts'
 import { expect, test } from '../server.ts'
@@ -31,7 +31,7 @@ test('a server appears, opens on its own origin, and disappears', async ({ signe
   await list.getByRole('button', { name: 'New terminal' }).click()
   await terminal(page, 'mkdir /tmp/site; cd /tmp/site; echo "<h1>From the sandbox</h1>" > index.html; python3 -m http.server 8000\n')
   await expect(page.getByRole('tabpanel')).toContainText('Serving HTTP')
-  await expect(processes(page)).toContainText('1', { timeout: 2_000 })
+  await expect(processes(page)).toContainText('1')
 
   await processes(page).click()
   await expect(list).toContainText('python3')
@@ -60,7 +60,7 @@ test('a server appears, opens on its own origin, and disappears', async ({ signe
 
   // Ended from elsewhere, it is gone.
   server.cli('session', 'exec', id, '--', 'sh', '-c', 'kill $(pgrep -x python3)')
-  await expect(list).toContainText('Nothing listens.', { timeout: 5_000 })
+  await expect(list).toContainText('Nothing listens.')
   await expect(processes(page)).toHaveText('Processes')
 })
 

@@ -1,6 +1,6 @@
 // Several repositories and plain folders in one session, and which of them is the primary one.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
 import { readFileSync } from 'node:fs'
 import { chat, composer, said, send, sessionId, status } from '../session.ts'
