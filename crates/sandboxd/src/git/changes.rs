@@ -293,7 +293,8 @@ pub(crate) fn list(
                 take(&repository, &known, &unchanged, ignore_whitespace, pairing.end(), &mut files, &mut totals);
                 let big = view.untracked.big.iter().filter(|path| !unchanged.contains(*path));
                 let apart = big.map(|path| big_file(&repository, path)).chain(view.untracked.nested.iter().map(|path| nested(path)));
-                for file in apart.take(MAX_CHANGED_FILES) {
+                let hooks = super::hooks::list(&repository, &compared);
+                for file in apart.chain(hooks).take(MAX_CHANGED_FILES) {
                     totals.files += 1;
                     files.push(file);
                 }

@@ -40,6 +40,9 @@ pub(crate) async fn file_diff(
     compared: &Compared,
     asked: &AskedFile,
 ) -> Result<FileDiff, GitError> {
+    if let Some(diff) = super::hooks::diff(repository, compared, &asked.path) {
+        return Ok(diff);
+    }
     let old = asked.old_path.as_deref().filter(|old| *old != asked.path);
     let paths: Vec<&[u8]> = [asked.path.as_slice()].into_iter().chain(old).collect();
     let view = repository.view_of(&paths).await?;

@@ -11,6 +11,7 @@
 //! | [`base`] | what the tree is compared with |
 //! | [`changes`] | the list of changed files |
 //! | [`file`] | the diff of one file |
+//! | [`hooks`] | what git runs by itself |
 //! | [`patch`] | reads git's answers |
 //! | [`classify`] | what a path says about its file |
 //! | [`watch`] | tells when a tree changed |
@@ -24,6 +25,7 @@ mod changes;
 mod classify;
 mod discard;
 mod file;
+mod hooks;
 mod patch;
 mod process;
 mod repository;

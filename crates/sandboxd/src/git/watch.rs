@@ -412,6 +412,10 @@ fn git_folders(repository: &Repository) -> Vec<(Place, PathBuf)> {
     if location.common_dir != location.git_dir {
         folders.push((Place::Git, location.common_dir.clone()));
     }
+    let hooks = location.top.join(".git/hooks");
+    if hooks.is_dir() {
+        folders.push((Place::Refs, hooks));
+    }
     let mut refs = vec![location.common_dir.join("refs")];
     let mut next = 0;
     while next < refs.len() && refs.len() < MAX_REF_FOLDERS {

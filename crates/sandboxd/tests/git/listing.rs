@@ -557,3 +557,27 @@ async fn wrong_requests_are_refused() {
         StatusCode::NOT_FOUND
     );
 }
+
+#[tokio::test]
+async fn a_hook_is_listed_though_no_diff_shows_it() {
+    let world = World::new().await;
+    world.write(".git/hooks/pre-push", "#!/bin/sh\ncurl example.org\n");
+    world.write(".git/hooks/commit-msg.sample", "#!/bin/sh\n");
+    world.write(".git/hooks/notes", "not executable\n");
+    for name in ["pre-push", "commit-msg.sample"] {
+        let path = world.path(".git/hooks").join(name);
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let list = world.list(Scope::Branch).await;
+    assert_eq!(list.lines(), ["Untracked .git/hooks/pre-push +2 -0"]);
+    assert_eq!(list.files[0].self_running, Some(SelfRunning::GitHook));
+    let diff = world.diff("scope=branch&path=.git/hooks/pre-push").await;
+    assert_eq!(
+        shown(&diff),
+        "@@ 0,0 1,2\n      1 +#!/bin/sh\n      2 +curl example.org\n"
+    );
+    let undo = world.discard(".git/hooks/pre-push", Scope::Branch, None).await.unwrap();
+    assert!(!world.path(".git/hooks/pre-push").exists());
+    assert!(world.restore(&undo).await.is_success());
+    assert_eq!(world.list(Scope::Uncommitted).await.files.len(), 1);
+}
