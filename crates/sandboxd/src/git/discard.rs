@@ -20,6 +20,9 @@ use super::process::{GitError, collect};
 use super::repository::{Repository, os, replace};
 use crate::problem::Refusal;
 
+/// The bits of a mode that tell kinds of files apart, and those of a symbolic link.
+const KIND: u32 = 0o170_000;
+const LINK: u32 = 0o120_000;
 /// Files beyond this many bytes are not edited hunk by hunk.
 const MAX_EDITED: u64 = 32 * 1024 * 1024;
 /// Letters of a token.
@@ -98,6 +101,9 @@ pub(crate) async fn discard(
     };
     let token = new_token();
     let mut undo = Undo::create(repository, &token).map_err(|error| failed(&error))?;
+    // What links to a name has no lines: all of it is the one hunk.
+    let is_link = |mode: u32| mode & KIND == LINK;
+    let hunk = hunk.filter(|_| !is_link(file.old_mode) && !is_link(file.new_mode));
     let outcome = match (hunk, old) {
         (Some(range), Some(old)) if file.status != FileStatus::Deleted => {
             undo.edit(path, |content| reverted(&old, content, range))
@@ -237,6 +243,8 @@ impl<'a> Undo<'a> {
         });
         if let Some((content, mode)) = content {
             write(self.repository, path, &content, mode).map_err(|error| failed(&error))?;
+        } else {
+            remove_empty_folders(self.repository, path);
         }
         Ok(())
     }
@@ -290,9 +298,21 @@ impl<'a> Undo<'a> {
     }
 }
 
+/// Removes the folders of a path that have nothing in them, as git does.
+fn remove_empty_folders(repository: &Repository, path: &[u8]) {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    for (at, _) in ends.rev() {
+        let removed = open_parent(repository, &path[..at])
+            .and_then(|(folder, name)| Ok(rustix::fs::unlinkat(&folder, &name[..], AtFlags::REMOVEDIR)?));
+        // One with something in it ends it, as do those above.
+        if removed.is_err() {
+            return;
+        }
+    }
+}
+
 /// Writes a file of the tree whose place is free, with the folders that it needs.
 fn write(repository: &Repository, path: &[u8], content: &[u8], mode: u32) -> io::Result<()> {
-    const LINK: u32 = 0o120_000;
     for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
         let (folder, name) = open_parent(repository, &path[..at])?;
         match rustix::fs::mkdirat(&folder, &name[..], Mode::from_raw_mode(0o777)) {
@@ -301,7 +321,14 @@ fn write(repository: &Repository, path: &[u8], content: &[u8], mode: u32) -> io:
         }
     }
     let (folder, name) = open_parent(repository, path)?;
-    if mode & 0o170_000 == LINK {
+    // Git knows no empty folder, so one may be in the way.
+    match rustix::fs::unlinkat(&folder, &name[..], AtFlags::REMOVEDIR) {
+        Err(rustix::io::Errno::NOTEMPTY) => {
+            return Err(io::Error::other("a folder with files in it has its name"));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    if mode & KIND == LINK {
         return Ok(rustix::fs::symlinkat(content, &folder, &name[..])?);
     }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -354,7 +381,10 @@ fn put_back(repository: &Repository, kept: &std::path::Path, path: &[u8], before
         rustix::fs::unlinkat(&folder, &name[..], AtFlags::empty())?;
     }
     match before {
-        Kept::Absent => Ok(()),
+        Kept::Absent => {
+            remove_empty_folders(repository, path);
+            Ok(())
+        }
         Kept::Link { target } => write(repository, path, &target.0, 0o120_777),
         Kept::File { name, mode } => {
             write(repository, path, b"", *mode)?;

@@ -98,3 +98,54 @@ async fn what_changed_meanwhile_is_left_alone() {
     assert_eq!(world.restore(&undo).await, StatusCode::CONFLICT);
     assert_eq!(world.read("b.txt"), "later still\n");
 }
+
+#[tokio::test]
+async fn a_folder_and_a_file_that_took_each_others_name() {
+    let world = World::new().await;
+    world.write("folder/x", "x\n");
+    world.write("file", "f\n");
+    world.commit("more");
+    std::fs::remove_dir_all(world.path("folder")).unwrap();
+    std::fs::remove_file(world.path("file")).unwrap();
+    world.write("folder", "a file\n");
+    world.write("file/y", "y\n");
+
+    let refusal = world.discard("file", Scope::Uncommitted, None).await.unwrap_err();
+    let detail = refusal.detail.unwrap();
+    assert!(detail.contains("a folder with files in it has its name"), "{detail}");
+    let mut undo = Vec::new();
+    for path in ["folder", "folder/x", "file/y", "file"] {
+        undo.push(world.discard(path, Scope::Uncommitted, None).await.unwrap());
+    }
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+    for token in undo.iter().rev() {
+        assert_eq!(world.restore(token).await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(
+        (world.read("folder"), world.read("file/y")),
+        ("a file\n".into(), "y\n".into())
+    );
+}
+
+#[tokio::test]
+async fn the_lines_of_a_link_are_all_of_it() {
+    let world = World::new().await;
+    std::os::unix::fs::symlink("a.txt", world.path("link")).unwrap();
+    world.commit("link");
+    std::fs::remove_file(world.path("link")).unwrap();
+    std::os::unix::fs::symlink("b.txt", world.path("link")).unwrap();
+    let diff = world.diff("scope=uncommitted&path=link").await;
+    let undo = world
+        .discard("link", Scope::Uncommitted, Some(diff.hunks[0].range))
+        .await
+        .unwrap();
+    assert_eq!(
+        std::fs::read_link(world.path("link")).unwrap(),
+        std::path::Path::new("a.txt")
+    );
+    assert_eq!(world.restore(&undo).await, StatusCode::NO_CONTENT);
+    assert_eq!(
+        std::fs::read_link(world.path("link")).unwrap(),
+        std::path::Path::new("b.txt")
+    );
+}
