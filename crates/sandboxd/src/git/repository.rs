@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `config` | a few harmless settings of the repository (line ends, ignore file), and nothing else |
 //! | `objects/info/alternates` | the repository's objects |
-//! | `info/exclude` | a link to the repository's own |
+//! | `info/exclude`, `info/attributes` | links to the repository's own |
 //! | `index.a` | a copy of the index, with fresh file times |
 //! | `index.b` | the same with every untracked file in it, so that one diff shows all |
 //! | `turns/N/objects` | what the snapshot of the last turn added |
@@ -382,7 +382,9 @@ impl Repository {
         let objects = location.common_dir.join("objects");
         let objects = fs::canonicalize(&objects).unwrap_or(objects);
         replace(&shadow.join("objects/info/alternates"), &quoted_line(&objects))?;
-        link(&location.common_dir.join("info/exclude"), &shadow.join("info/exclude"))?;
+        for name in ["info/exclude", "info/attributes"] {
+            link(&location.common_dir.join(name), &shadow.join(name))?;
+        }
         replace(&shadow.join("config"), &config)?;
         prepared.config = config;
         prepared.index = None;
@@ -412,7 +414,13 @@ impl Repository {
             Ok(_) | Err(GitError::Failed(_)) => {}
             Err(error) => return Err(error),
         }
-        prepared.unmerged = Arc::new(self.list_unmerged().await?);
+        prepared.unmerged = Arc::new(self.list_unmerged().await.map_err(|error| match error {
+            // A person knows the index that this one is a copy of.
+            GitError::Failed(words) => {
+                GitError::Failed(words.replace(&*target.to_string_lossy(), &source.to_string_lossy()))
+            }
+            other => other,
+        })?);
         prepared.index = Some(stamp);
         Ok(())
     }
