@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mistle_server::config::{Config, ConfigError, Location, ProviderKind};
+use mistle_server::config::{Config, ConfigError, Location, ProviderKind, Whereabouts};
 use secrecy::ExposeSecret as _;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -245,3 +245,34 @@ fn keys_come_from_a_file_beside_the_configuration() {
             .contains("/nonexistent/mistle.toml")
     );
 }
+#[test]
+fn who_talks_to_a_server_needs_none_of_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("mistle.toml"),
+        "listen = \"127.0.0.1:4799\"\n[providers.a]\nkind = \"openai\"\napi_key_env = \"MISTLE_TEST_UNSET\"\n",
+    )
+    .unwrap();
+    let location = Location {
+        file: None,
+        data_dir: Some(folder.path().to_owned()),
+    };
+    assert!(Config::load(&location).is_err());
+    assert_eq!(
+        Whereabouts::load(&location).unwrap(),
+        Whereabouts {
+            data_dir: folder.path().to_owned(),
+            listen: "127.0.0.1:4799".parse().unwrap(),
+        }
+    );
+    let elsewhere = Location {
+        file: Some(folder.path().join("mistle.toml")),
+        data_dir: None,
+    };
+    std::fs::write(folder.path().join("mistle.toml"), "data_dir = \"kept\"\n").unwrap();
+    let found = Whereabouts::load(&elsewhere).unwrap();
+    assert_eq!(found.data_dir, folder.path().join("kept"));
+    assert_eq!(found.data_dir, Config::load(&elsewhere).unwrap().data_dir);
+    assert_eq!(found.listen, Config::load(&elsewhere).unwrap().listen);
+}
+

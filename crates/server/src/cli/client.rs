@@ -22,7 +22,7 @@ use tokio_util::io::ReaderStream;
 use url::Url;
 
 use super::Place;
-use crate::config::Config;
+use crate::config::Whereabouts;
 use crate::{credentials, server};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -55,17 +55,17 @@ impl Client {
     /// The server that flags, environment or the data directory name.
     pub(super) fn new(place: &Place) -> anyhow::Result<Self> {
         // Read only when something is missing: a client elsewhere has no configuration.
-        let config = || Config::load(&place.location());
+        let server = || Whereabouts::load(&place.location());
         let base = if let Some(url) = &place.url {
             url.clone()
         } else {
-            let config = config()?;
-            credentials::address(&config.data_dir).unwrap_or_else(|| server::local_url(config.listen))
+            let server = server()?;
+            credentials::address(&server.data_dir).unwrap_or_else(|| server::local_url(server.listen))
         };
         let token = if let Some(token) = &place.token {
             token.trim().into()
         } else {
-            let data_dir = config()?.data_dir;
+            let data_dir = server()?.data_dir;
             credentials::token(&data_dir).with_context(|| {
                 let place = data_dir.display();
                 format!("no token: set --token or MISTLE_TOKEN, or start the server once ({place} has none)")

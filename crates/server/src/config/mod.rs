@@ -11,7 +11,8 @@
 mod file;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
@@ -34,6 +35,8 @@ pub const DEFAULT_PROFILE: &str = "default";
 /// The demo repository's folder in the data directory.
 pub const DEMO_REPOSITORY: &str = "demo";
 /// What `mistle.toml` says before a person edits it.
+/// The address to serve on unless told.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4747);
 const COMMENTED_DEFAULT: &str = include_str!("default.toml");
 /// A configuration is written by hand; what is longer is another file given by mistake.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -292,17 +295,8 @@ impl Config {
     /// Reads the file that flags, environment or the data directory name. A data directory
     /// without one is fine: then everything has its default.
     pub fn load(location: &Location) -> Result<Self, ConfigError> {
-        if let Some(file) = &location.file {
-            return Self::parse(&read(file)?, Some(file), location);
-        }
-        let file = default_data_dir(location)?.join(FILE_NAME);
-        match read(&file) {
-            Ok(text) => Self::parse(&text, Some(&file), location),
-            Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                Self::parse("", None, location)
-            }
-            Err(error) => Err(error),
-        }
+        let (text, file) = find(location)?;
+        Self::parse(&text, file.as_deref(), location)
     }
 
     /// Reads a configuration from its text; `file` is its name in errors.
@@ -318,7 +312,12 @@ impl Config {
             return Ok(());
         }
         let file = self.data_dir.join(FILE_NAME);
-        let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&file);
+        // Keys may be written into it.
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&file);
         let result = match written {
             Ok(mut opened) => std::io::Write::write_all(&mut opened, COMMENTED_DEFAULT.as_bytes()),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -380,6 +379,52 @@ impl Config {
 }
 
 fn without_password(url: &Url) -> String {
+/// Where a server is, for those who talk to it. They may not have what the whole configuration
+/// needs: the keys of providers are in the server's environment, and in files that it alone reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Where everything is kept. Absolute.
+    pub data_dir: PathBuf,
+    /// The address that it binds.
+    pub listen: SocketAddr,
+}
+
+impl Whereabouts {
+    /// Reads the file that [`Config::load`] reads.
+    pub fn load(location: &Location) -> Result<Self, ConfigError> {
+        let (text, file) = find(location)?;
+        let at = file.unwrap_or_else(|| FILE_NAME.into());
+        let parsed = parse_file(&text, &at)?;
+        Ok(Self {
+            data_dir: data_dir(location, parsed.data_dir, &at)?,
+            listen: parsed.listen.unwrap_or(DEFAULT_LISTEN),
+        })
+    }
+}
+
+/// The text of the file that flags, environment or the data directory name; nothing, and no file, when
+/// the data directory has none.
+fn find(location: &Location) -> Result<(String, Option<PathBuf>), ConfigError> {
+    if let Some(file) = &location.file {
+        return Ok((read(file)?, Some(file.clone())));
+    }
+    let file = default_data_dir(location)?.join(FILE_NAME);
+    match read(&file) {
+        Ok(text) => Ok((text, Some(file))),
+        Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok((String::new(), None))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn data_dir(location: &Location, in_file: Option<PathBuf>, at: &Path) -> Result<PathBuf, ConfigError> {
+    match (&location.data_dir, in_file) {
+        (None, Some(data_dir)) => absolute(at.parent().unwrap_or(Path::new("")).join(data_dir)),
+        _ => default_data_dir(location),
+    }
+}
+
     let mut url = url.clone();
     if url.password().is_some() && url.set_password(Some("hidden")).is_err() {
         return "(hidden)".to_owned();
@@ -468,10 +513,7 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
     };
     let beside_file = |path: PathBuf| at.parent().unwrap_or(Path::new("")).join(path);
 
-    let data_dir = match (&location.data_dir, file.data_dir) {
-        (None, Some(data_dir)) => absolute(beside_file(data_dir))?,
-        _ => default_data_dir(location)?,
-    };
+    let data_dir = data_dir(location, file.data_dir, at)?;
 
     let mut providers = BTreeMap::new();
     for (name, provider) in file.providers {
@@ -656,7 +698,7 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
 
     Ok(Config {
         file: path.map(absolute).transpose()?,
-        listen: file.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4747))),
+        listen: file.listen.unwrap_or(DEFAULT_LISTEN),
         public_url: file.public_url,
         preview_domain: file
             .preview_domain
