@@ -37,6 +37,16 @@ pub enum RepositoryError {
         /// As it was given.
         path: String,
     },
+    /// A working tree whose git data is elsewhere.
+    #[error(
+        "{path} is a linked worktree or a submodule: its git data is in {git}, outside of it. Name the repository that has it, and this one's branch."
+    )]
+    Linked {
+        /// As it was given.
+        path: String,
+        /// Where its `.git` points.
+        git: String,
+    },
     /// Something there, and no repository.
     #[error("{path} is not a git repository. Run `git init` in it, or name another folder.")]
     NotARepository {
@@ -64,6 +74,7 @@ impl RepositoryError {
             Self::Source => "repository-source-invalid",
             Self::Credentials => "repository-credentials",
             Self::NotFound { .. } => "repository-not-found",
+            Self::Linked { .. } => "repository-linked",
             Self::NotARepository { .. } => "repository-not-git",
             Self::Private { .. } => "repository-private",
             Self::NoBranch { .. } => "branch-not-found",
@@ -73,6 +84,16 @@ impl RepositoryError {
 
 /// Looks at a repository. Blocks: it reads files.
 pub fn check(repository: &Repository, data_dir: &Path) -> Result<RepositoryCheck, RepositoryError> {
+    check_source(repository)?;
+    if repository.source.starts_with('/') {
+        check_path(repository, data_dir)
+    } else {
+        check_url(repository)
+    }
+}
+
+/// Whether it could be a repository, without looking for it.
+pub fn check_source(repository: &Repository) -> Result<(), RepositoryError> {
     let source = repository.source.as_str();
     if source.len() > MAX_SOURCE || source.chars().any(char::is_control) {
         return Err(RepositoryError::Source);
@@ -83,9 +104,9 @@ pub fn check(repository: &Repository, data_dir: &Path) -> Result<RepositoryCheck
         });
     }
     if source.starts_with('/') {
-        check_path(repository, data_dir)
+        Ok(())
     } else {
-        check_url(repository)
+        check_url(repository).map(drop)
     }
 }
 
@@ -119,7 +140,10 @@ fn check_path(repository: &Repository, data_dir: &Path) -> Result<RepositoryChec
     if (folder.starts_with(&data_dir) && folder != demo) || data_dir.starts_with(&folder) {
         return Err(RepositoryError::Private { path: path() });
     }
-    let git = git_dir(&folder).ok_or_else(|| RepositoryError::NotARepository { path: path() })?;
+    let git = git_dir(&folder).ok_or_else(|| match linked_to(&folder) {
+        Some(git) => RepositoryError::Linked { path: path(), git },
+        None => RepositoryError::NotARepository { path: path() },
+    })?;
     let branches = branches(&git);
     if let Some(branch) = &repository.branch
         && !branches.contains(branch)
@@ -143,6 +167,20 @@ fn git_dir(folder: &Path) -> Option<PathBuf> {
     [folder.join(".git"), folder.to_owned()]
         .into_iter()
         .find(|git| git.join("HEAD").is_file() && git.join("objects").is_dir() && git.join("refs").is_dir())
+}
+
+/// Where the `.git` file of a worktree or submodule says that the git data is.
+fn linked_to(folder: &Path) -> Option<String> {
+    let file = folder.join(".git");
+    let is_file = std::fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file());
+    if !is_file {
+        return None;
+    }
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).ok()?;
+    opened.take(MAX_SOURCE as u64).read_to_string(&mut text).ok()?;
+    let git = text.lines().next()?.strip_prefix("gitdir:")?.trim();
+    (!git.is_empty() && !git.chars().any(char::is_control)).then(|| git.to_owned())
 }
 
 /// The checked-out branch first, then the others by name.
@@ -351,6 +389,29 @@ mod tests {
         assert_eq!(kind("ext::sh -c true"), Err("repository-source-invalid"));
         assert_eq!(kind("file:///etc"), Err("repository-source-invalid"));
         assert_eq!(kind("https://user:secret@example.com/a"), Err("repository-credentials"));
+    }
+
+    #[test]
+    fn a_linked_worktree_names_where_its_data_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let tree = folder.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        let found = |text: &str| {
+            fs::write(tree.join(".git"), text).unwrap();
+            check(&repository(tree.to_str().unwrap()), &data)
+        };
+        assert_eq!(
+            found("gitdir: /src/project/.git/worktrees/tree\n"),
+            Err(RepositoryError::Linked {
+                path: tree.to_str().unwrap().to_owned(),
+                git: "/src/project/.git/worktrees/tree".to_owned(),
+            })
+        );
+        for other in ["", "gitdir:", "gitdir: \u{1b}[2J", "root:x:0:0"] {
+            let kind = found(other).map_err(|error| error.kind());
+            assert_eq!(kind, Err("repository-not-git"), "{other:?}");
+        }
     }
 
     #[test]

@@ -168,6 +168,43 @@ fn what_is_wrong_names_the_file_and_the_key() {
             "`images.host.include[0]`: must be an absolute path",
         ),
         ("[limits]\nconnections = 0".to_owned(), "`limits`: a limit of 0"),
+        // Root of the first sandbox would be root of the machine.
+        (
+            "[sandbox]\nuid_base = 0".to_owned(),
+            "`sandbox.uid_base`: must be from 65536",
+        ),
+        (
+            "[sandbox]\nuid_base = 65535".to_owned(),
+            "`sandbox.uid_base`: must be from 65536",
+        ),
+        (
+            "[sandbox]\nuid_base = 4294967295".to_owned(),
+            "`sandbox.uid_base`: must be from 65536 to 4026531839",
+        ),
+        (
+            profile("image = \"oci:debian\""),
+            "`profiles[0].image`: images from registries are not supported yet",
+        ),
+        (
+            profile("resources = { memory_mib = 99999999999 }"),
+            "`profiles[0].resources.memory_mib`: must be at most",
+        ),
+        (
+            profile("resources = { cpus = 10000.0 }"),
+            "`profiles[0].resources.cpus`: must be at most",
+        ),
+        (
+            profile("resources = { pids = 1000000000 }"),
+            "`profiles[0].resources.pids`: must be at most",
+        ),
+        (
+            profile("environment = { \"A=B\" = \"x\" }"),
+            "`profiles[0].environment.\"A=B\"`: a variable has a name without `=`",
+        ),
+        (
+            profile("repositories = [{ source = \"https://example.org/a.git\" }, { source = \"rel/x\" }]"),
+            "`profiles[0].repositories[1]`: Give an `https://` clone URL",
+        ),
         ("[log]\nlevel = \"a=b=c\"".to_owned(), "`log.level`: "),
     ];
     for (text, expected) in cases {
@@ -212,6 +249,37 @@ fn a_changed_profile_has_another_version_that_javascript_can_hold() {
 }
 
 #[test]
+fn who_talks_to_a_server_needs_none_of_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("mistle.toml"),
+        "listen = \"127.0.0.1:4799\"\n[providers.a]\nkind = \"openai\"\napi_key_env = \"MISTLE_TEST_UNSET\"\n",
+    )
+    .unwrap();
+    let location = Location {
+        file: None,
+        data_dir: Some(folder.path().to_owned()),
+    };
+    assert!(Config::load(&location).is_err());
+    assert_eq!(
+        Whereabouts::load(&location).unwrap(),
+        Whereabouts {
+            data_dir: folder.path().to_owned(),
+            listen: "127.0.0.1:4799".parse().unwrap(),
+        }
+    );
+    let elsewhere = Location {
+        file: Some(folder.path().join("mistle.toml")),
+        data_dir: None,
+    };
+    std::fs::write(folder.path().join("mistle.toml"), "data_dir = \"kept\"\n").unwrap();
+    let found = Whereabouts::load(&elsewhere).unwrap();
+    assert_eq!(found.data_dir, folder.path().join("kept"));
+    assert_eq!(found.data_dir, Config::load(&elsewhere).unwrap().data_dir);
+    assert_eq!(found.listen, Config::load(&elsewhere).unwrap().listen);
+}
+
+#[test]
 fn keys_come_from_a_file_beside_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), "sk-from-file\n").unwrap();
@@ -245,34 +313,3 @@ fn keys_come_from_a_file_beside_the_configuration() {
             .contains("/nonexistent/mistle.toml")
     );
 }
-#[test]
-fn who_talks_to_a_server_needs_none_of_its_keys() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join("mistle.toml"),
-        "listen = \"127.0.0.1:4799\"\n[providers.a]\nkind = \"openai\"\napi_key_env = \"MISTLE_TEST_UNSET\"\n",
-    )
-    .unwrap();
-    let location = Location {
-        file: None,
-        data_dir: Some(folder.path().to_owned()),
-    };
-    assert!(Config::load(&location).is_err());
-    assert_eq!(
-        Whereabouts::load(&location).unwrap(),
-        Whereabouts {
-            data_dir: folder.path().to_owned(),
-            listen: "127.0.0.1:4799".parse().unwrap(),
-        }
-    );
-    let elsewhere = Location {
-        file: Some(folder.path().join("mistle.toml")),
-        data_dir: None,
-    };
-    std::fs::write(folder.path().join("mistle.toml"), "data_dir = \"kept\"\n").unwrap();
-    let found = Whereabouts::load(&elsewhere).unwrap();
-    assert_eq!(found.data_dir, folder.path().join("kept"));
-    assert_eq!(found.data_dir, Config::load(&elsewhere).unwrap().data_dir);
-    assert_eq!(found.listen, Config::load(&elsewhere).unwrap().listen);
-}
-

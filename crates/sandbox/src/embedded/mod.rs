@@ -22,6 +22,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -50,6 +51,9 @@ use crate::{
 /// First id of the first sandbox's range. The kernel's ids end at 2³²; this quarter is used by no
 /// distribution for its users, nor by systemd for containers, nor for `/etc/subuid`.
 pub const UID_BASE: u32 = 0x7000_0000;
+/// Where the ranges may begin. Below are the machine's own users, with root first, whom root of a
+/// sandbox must not be; above, the last range would not end within 32 bits.
+pub const UID_BASES: RangeInclusive<u32> = IDS..=u32::MAX - SLOTS * IDS;
 /// How many sandboxes can have a disk at once, one range each.
 const SLOTS: u32 = 4096;
 /// From asking a shim until it has answered. It takes some 20 ms; this is for a machine that
@@ -160,6 +164,14 @@ pub async fn probe(config: &EmbeddedConfig) -> Result<IsolationReport, SandboxEr
 }
 
 async fn probe_at(config: &EmbeddedConfig, places: &Places) -> Result<IsolationReport, SandboxError> {
+    if !UID_BASES.contains(&config.uid_base) {
+        return Err(SandboxError::invalid(format!(
+            "sandboxes can't have user ids from {} on; the first one must be between {} and {}",
+            config.uid_base,
+            UID_BASES.start(),
+            UID_BASES.end(),
+        )));
+    }
     let folder = places
         .data
         .join(format!("{PROBE_PREFIX}{}", LayerId::new().uuid().simple()));

@@ -20,6 +20,7 @@ use mistle_egress::{AllowList, Credential, PermittedAddresses, ProviderRoute, Ro
 use mistle_protocol::plan::ApprovalPolicy;
 use mistle_protocol::profile::{EgressPolicy, Profile, Repository, Resources};
 use mistle_sandbox::Image;
+use mistle_sandbox::embedded::UID_BASES;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -34,9 +35,9 @@ pub const DEMO_PROVIDER: &str = "demo";
 pub const DEFAULT_PROFILE: &str = "default";
 /// The demo repository's folder in the data directory.
 pub const DEMO_REPOSITORY: &str = "demo";
-/// What `mistle.toml` says before a person edits it.
 /// The address to serve on unless told.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4747);
+/// What `mistle.toml` says before a person edits it.
 const COMMENTED_DEFAULT: &str = include_str!("default.toml");
 /// A configuration is written by hand; what is longer is another file given by mistake.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -378,7 +379,6 @@ impl Config {
     }
 }
 
-fn without_password(url: &Url) -> String {
 /// Where a server is, for those who talk to it. They may not have what the whole configuration
 /// needs: the keys of providers are in the server's environment, and in files that it alone reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -425,6 +425,7 @@ fn data_dir(location: &Location, in_file: Option<PathBuf>, at: &Path) -> Result<
     }
 }
 
+fn without_password(url: &Url) -> String {
     let mut url = url.clone();
     if url.password().is_some() && url.set_password(Some("hidden")).is_err() {
         return "(hidden)".to_owned();
@@ -563,10 +564,26 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
                 &format!("unknown runtime; known are: {}", crate::runtimes::names()),
             ));
         }
-        profile
+        let image = profile
             .image
             .parse::<Image>()
             .map_err(|error| wrong(key("image"), &error.to_string()))?;
+        if matches!(image, Image::Oci(_)) {
+            return Err(wrong(
+                key("image"),
+                "images from registries are not supported yet; use `host` or `dir:<path>`",
+            ));
+        }
+        for (index, repository) in profile.repositories.iter().enumerate() {
+            crate::repositories::check_source(repository)
+                .map_err(|error| wrong(key(&format!("repositories[{index}]")), &error.to_string()))?;
+        }
+        if let Some(name) = profile.environment.iter().find_map(impossible_variable) {
+            return Err(wrong(
+                key(&format!("environment.{name:?}")),
+                "a variable has a name without `=`, and neither name nor value has a NUL byte",
+            ));
+        }
         if let Some(name) = repeated_or_wrong(&profile.workspaces) {
             return Err(wrong(
                 key("workspaces"),
@@ -684,6 +701,17 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
         return Err(wrong("log.level".to_owned(), &error.to_string()));
     }
 
+    if let Some(base) = file.sandbox.uid_base
+        && !UID_BASES.contains(&base)
+    {
+        let message = format!(
+            "must be from {} to {}: below are the users of this machine",
+            UID_BASES.start(),
+            UID_BASES.end()
+        );
+        return Err(wrong("sandbox.uid_base".to_owned(), &message));
+    }
+
     PermittedAddresses::parse(&file.egress.allow_private)
         .map_err(|error| wrong("egress.allow_private".to_owned(), &chain(&error)))?;
 
@@ -777,7 +805,29 @@ fn check_resources(resources: &Resources) -> Result<(), (&'static str, &'static 
     if resources.pids < 32 {
         return Err(("pids", "must be at least 32"));
     }
+    // Above these no machine has more, and a limit that limits nothing is a slip.
+    if resources.memory_mib > MAX_MEMORY_MIB {
+        return Err(("memory_mib", "must be at most 16777216 (16 TiB)"));
+    }
+    if resources.cpus > MAX_CPUS {
+        return Err(("cpus", "must be at most 4096"));
+    }
+    if resources.pids > MAX_PIDS {
+        return Err(("pids", "must be at most 4194304, as many as Linux has"));
+    }
     Ok(())
+}
+
+/// The most memory of a sandbox.
+const MAX_MEMORY_MIB: u64 = 16 * 1024 * 1024;
+/// The most processors of a sandbox; what the driver takes.
+const MAX_CPUS: f64 = 4096.0;
+/// The most processes of a sandbox: the kernel's own limit.
+const MAX_PIDS: u64 = 1 << 22;
+
+/// The name of a variable that no program can get.
+fn impossible_variable<'a>((name, value): (&'a String, &String)) -> Option<&'a String> {
+    (name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')).then_some(name)
 }
 
 fn complete_provider(
