@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mistle_protocol::profile::Repository;
 use mistle_sandbox::IsolationReport;
 use mistle_sandbox::embedded;
 use mistle_store::Store;
@@ -11,7 +12,10 @@ use serde_json::Value;
 use url::Host;
 
 use crate::config::Config;
-use crate::{profiles, runtimes, server, web};
+use crate::{profiles, repositories, runtimes, server, web};
+
+/// What the kernel can do with a system call that a filter stops.
+const SECCOMP_ACTIONS: &str = "/proc/sys/kernel/seccomp/actions_avail";
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
@@ -115,6 +119,8 @@ pub async fn examine(config: &Config) -> Findings {
             ),
             Some(why) => bad(Status::Fail, label, why, "See the runtime above."),
         });
+        let repositories = profile.profile.repositories.iter();
+        checks.extend(repositories.filter_map(|offered| repository(&profile.profile.name, offered, config)));
     }
     checks.push(previews(config));
     checks.push(if web::is_built() {
@@ -132,6 +138,21 @@ pub async fn examine(config: &Config) -> Findings {
         isolation,
         checks,
     }
+}
+
+/// What keeps a profile's repository from being used. One behind a URL is not looked for.
+fn repository(profile: &str, offered: &Repository, config: &Config) -> Option<Check> {
+    // Made at the first start.
+    let is_demo = Path::new(&offered.source) == config.demo_repository() && !config.demo_repository().exists();
+    let wrong = repositories::check(offered, &config.data_dir)
+        .err()
+        .filter(|_| !is_demo)?;
+    Some(bad(
+        Status::Warn,
+        format!("profile {profile}: repository"),
+        wrong.to_string(),
+        "Correct `repositories` of the profile. Sessions without it start all the same.",
+    ))
 }
 
 /// Whether browsers that are elsewhere find previews: every name below `localhost` is their own machine.
@@ -228,6 +249,14 @@ async fn isolation(config: &Config, checks: &mut Vec<Check>) -> Option<Isolation
             Some(missing) => bad(Status::Fail, name, missing, &support.advice),
         });
     }
+    checks.push(ok(
+        "isolation: user ids",
+        format!(
+            "a range of its own for each sandbox, from {} on",
+            server::embedded(config).uid_base
+        ),
+    ));
+    checks.push(system_calls());
     for controller in &report.controllers {
         let name = format!("limit: {}", controller.name);
         checks.push(match controller.version {
@@ -241,6 +270,26 @@ async fn isolation(config: &Config, checks: &mut Vec<Check>) -> Option<Isolation
         });
     }
     Some(report)
+}
+
+/// Whether the kernel filters system calls. The daemon loads the filters, gives up capabilities and new
+/// privileges, reads back that all of it is in force, and runs nothing otherwise.
+fn system_calls() -> Check {
+    let name = "isolation: system calls";
+    let actions = std::fs::read_to_string(SECCOMP_ACTIONS).unwrap_or_default();
+    let missing = |action: &&str| !actions.split_whitespace().any(|known| known == *action);
+    match ["errno", "kill_process"].iter().find(|action| missing(action)) {
+        None => ok(
+            name,
+            "filtered by the daemon of each sandbox, which runs nothing otherwise",
+        ),
+        Some(action) => bad(
+            Status::Fail,
+            name,
+            format!("the kernel can't filter them: {SECCOMP_ACTIONS} does not offer `{action}`"),
+            "Use a kernel with CONFIG_SECCOMP_FILTER.",
+        ),
+    }
 }
 
 fn daemon(path: &Path) -> Check {
@@ -272,6 +321,32 @@ fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
     use crate::config::Location;
+
+    #[test]
+    fn a_repository_that_is_not_there_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location {
+            file: None,
+            data_dir: Some(folder.path().to_owned()),
+        };
+        let config = Config::parse("", None, &location).unwrap();
+        let look = |source: &str| {
+            let offered = Repository {
+                name: None,
+                source: source.to_owned(),
+                branch: None,
+            };
+            repository("a", &offered, &config).map(|check| (check.status, check.detail))
+        };
+        assert_eq!(look("https://example.org/project.git"), None);
+        let demo = config.demo_repository().to_str().unwrap().to_owned();
+        assert_eq!(look(&demo), None, "the first start makes it");
+        let gone = (
+            Status::Warn,
+            "There is no folder /nonexistent/project on the server's disk.".to_owned(),
+        );
+        assert_eq!(look("/nonexistent/project"), Some(gone));
+    }
 
     #[test]
     fn previews_of_a_server_elsewhere_need_a_domain() {
