@@ -80,8 +80,9 @@ impl ApiError {
 
     /// The body is over its limit, in bytes.
     pub fn too_large(limit: usize) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large")
-            .with_detail(format!("The body may have at most {limit} bytes."))
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large").with_detail(format!(
+            "The body may have at most {limit} bytes. Attach long texts as files."
+        ))
     }
 
     /// The same, for what has a limit of its own.
@@ -129,6 +130,11 @@ impl ApiError {
         )
         .with_detail("The server's log says more under this request id.")
     }
+        if is_disk_full(error) {
+            return Self::disk_full(
+                "The disk of the server's data directory is full, so this could not be stored. Free some space on it, then try again.",
+            );
+        }
 
     /// A handler did not end in time.
     pub fn timed_out() -> Self {
@@ -156,6 +162,13 @@ impl From<SessionError> for ApiError {
             SessionError::Invalid { kind, pointer, message } => Self::invalid(kind, pointer, message),
             SessionError::InvalidRow {
                 kind,
+/// Whether the database said no because there is no room for more.
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<mistle_store::StoreError>())
+        .any(mistle_store::StoreError::is_disk_full)
+}
+
                 list,
                 row,
                 field,

@@ -106,7 +106,10 @@ pub async fn by_bearer(app: &App, headers: &HeaderMap) -> ApiResult<Option<Calle
         .last_used_at
         .is_none_or(|last| now.duration_since(last) > TOUCH_EVERY)
     {
-        app.store.touch_token(found.id, now).await?;
+        // A convenience: on a full disk one can still look, and stop what fills it.
+        if let Err(error) = app.store.touch_token(found.id, now).await {
+            tracing::warn!(%error, "the last use of a token was not stored");
+        }
     }
     Ok(Some(Caller {
         ctx: context(&found.member),
@@ -126,12 +129,13 @@ pub async fn by_cookie(app: &App, headers: &HeaderMap) -> ApiResult<Option<(Call
     let Some(found) = app.store.web_session(&hash, now).await? else {
         return Ok(None);
     };
-    let renewed = if now + WEB_SESSION - RENEW_AFTER > found.expires_at {
-        app.store.extend_web_session(&hash, now + WEB_SESSION).await?;
-        Some(app.cookie.set(&value))
-    } else {
-        None
-    };
+    let mut renewed = None;
+    if now + WEB_SESSION - RENEW_AFTER > found.expires_at {
+        match app.store.extend_web_session(&hash, now + WEB_SESSION).await {
+            Ok(()) => renewed = Some(app.cookie.set(&value)),
+            Err(error) => tracing::warn!(%error, "a sign-in was not extended"),
+        }
+    }
     let caller = Caller {
         ctx: context(&found.member),
         credential: Credential::WebSession(hash),
