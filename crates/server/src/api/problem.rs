@@ -59,6 +59,13 @@ impl ApiError {
         )
     }
 
+    /// A token was given, and it is none.
+    pub fn token_unknown() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Sign in first").with_detail(
+            "This token is unknown or was revoked. `mistle token create` makes one on the server's machine.",
+        )
+    }
+
     /// The request came from another site, or without the ticket that it needs.
     pub fn forbidden(kind: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, kind, "Not allowed").with_detail(detail)
@@ -123,6 +130,11 @@ impl ApiError {
         let chain = std::iter::successors(error.source(), |cause| cause.source())
             .fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
         tracing::error!(error = %chain, "request failed");
+        if is_disk_full(error) {
+            return Self::disk_full(
+                "The disk of the server's data directory is full, so this could not be stored. Free some space on it, then try again.",
+            );
+        }
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
@@ -130,11 +142,6 @@ impl ApiError {
         )
         .with_detail("The server's log says more under this request id.")
     }
-        if is_disk_full(error) {
-            return Self::disk_full(
-                "The disk of the server's data directory is full, so this could not be stored. Free some space on it, then try again.",
-            );
-        }
 
     /// A handler did not end in time.
     pub fn timed_out() -> Self {
@@ -155,13 +162,6 @@ impl ApiError {
     }
 }
 
-impl From<SessionError> for ApiError {
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::NotFound { what } => Self::not_found(what),
-            SessionError::Invalid { kind, pointer, message } => Self::invalid(kind, pointer, message),
-            SessionError::InvalidRow {
-                kind,
 /// Whether the database said no because there is no room for more.
 fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
@@ -169,6 +169,13 @@ fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(mistle_store::StoreError::is_disk_full)
 }
 
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::NotFound { what } => Self::not_found(what),
+            SessionError::Invalid { kind, pointer, message } => Self::invalid(kind, pointer, message),
+            SessionError::InvalidRow {
+                kind,
                 list,
                 row,
                 field,

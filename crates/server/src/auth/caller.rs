@@ -95,12 +95,12 @@ pub async fn by_bearer(app: &App, headers: &HeaderMap) -> ApiResult<Option<Calle
     let Some(token) = bearer(headers)? else {
         return Ok(None);
     };
-    let hash = secret::hash(token.expose_secret()).ok_or_else(ApiError::unauthenticated)?;
+    let hash = secret::hash(token.expose_secret()).ok_or_else(ApiError::token_unknown)?;
     let found = app
         .store
         .token_by_hash(&hash)
         .await?
-        .ok_or_else(ApiError::unauthenticated)?;
+        .ok_or_else(ApiError::token_unknown)?;
     let now = Timestamp::now();
     if found
         .last_used_at
