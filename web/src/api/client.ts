@@ -119,7 +119,11 @@ interface Call {
 async function readProblem(response: Response): Promise<Problem> {
   const fallback: Problem = {
     type: `http-${response.status}`,
-    title: response.statusText || `HTTP ${response.status}`,
+    // What stands before the server has answered for it.
+    title:
+      response.status >= 502 && response.status <= 504
+        ? "The server did not answer."
+        : response.statusText || `HTTP ${response.status}`,
     status: response.status,
     request_id: response.headers.get("x-request-id"),
   };
