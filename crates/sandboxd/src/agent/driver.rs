@@ -788,13 +788,13 @@ impl Driver {
         Ok(())
     }
 
-    async fn interrupt_all<R: Runtime>(&mut self, runtime: &mut R) {
-        let running = self.journal.ledger(Ledger::all_running);
     fn forgotten(&self, fresh: bool) -> Vec<Steered> {
         let running = self.journal.ledger(Ledger::all_running);
         self.steering.forgotten(&running, fresh)
     }
 
+    async fn interrupt_all<R: Runtime>(&mut self, runtime: &mut R) {
+        let running = self.journal.ledger(Ledger::all_running);
         for (conversation, turn) in &running {
             if runtime.interrupt(conversation, turn).await.is_err() {
                 return;
