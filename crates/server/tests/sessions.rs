@@ -191,11 +191,8 @@ async fn an_approval_survives_the_server() -> Result<()> {
     let waiting = server.api.session(session.id).await?;
     assert_eq!((waiting.activity, waiting.approvals.len()), (Activity::NeedsYou, 1));
     let mut live = server.api.live(session.id, waiting.last_seq).await?;
-    eventually("the daemon comes back", async || {
-        let answered = server.api.answer(session.id, &asked.id, Decision::Accept, None).await;
-        Ok(answered.is_ok())
-    })
-    .await?;
+    // At once, although the daemon may not be back yet.
+    server.api.answer(session.id, &asked.id, Decision::Accept, None).await?;
     assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     Ok(())
 }

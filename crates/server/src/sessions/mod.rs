@@ -72,12 +72,12 @@ use mistle_store::idempotency::Key;
 use mistle_store::session_index::SessionFilter;
 use mistle_store::sessions::SessionRow;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::control::{Control, ControlError};
-use self::driver::{Command, Handle};
+use self::driver::{Command, Handle, View};
 use self::live::{MAX_BEHIND_ALL, Update};
 use self::watched::Watches;
 
@@ -649,12 +649,10 @@ impl Sessions {
     /// The daemon of a session that the actor may use.
     async fn control(&self, ctx: &OpContext, id: SessionId) -> Result<(SessionRow, Control)> {
         let row = self.row(ctx, id, Action::UseSession).await?;
-        let control = self
-            .shared
-            .handles()
-            .get(&id)
-            .and_then(|handle| handle.view.borrow().control.clone());
-        if let Some(control) = control {
+        let view = self.shared.handles().get(&id).map(|handle| handle.view.clone());
+        if let Some(view) = view
+            && let Some(control) = linked(view).await
+        {
             return Ok((row, control));
         }
         Err(match row.session.state {
@@ -677,6 +675,14 @@ impl Sessions {
 }
 
 impl std::fmt::Debug for Sessions {
+/// The link to a daemon. To a server that was just started it comes in a moment, and nobody who acts meanwhile
+/// has to know of that.
+async fn linked(mut view: watch::Receiver<View>) -> Option<Control> {
+    let settled = |view: &View| view.control.is_some() || view.state != SessionState::Running;
+    let waited = tokio::time::timeout(machine::LINK_GRACE.unsigned_abs(), view.wait_for(settled)).await;
+    waited.ok()?.ok()?.control.clone()
+}
+
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sessions")
             .field("tasks", &self.shared.tasks.len())
