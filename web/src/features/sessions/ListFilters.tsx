@@ -131,7 +131,7 @@ function FilterMenu({ filter, onFilter }: FilterProps) {
   const facets = useQuery({ queryKey: ["session-facets"], queryFn: api.sessionFacets, enabled: open });
   const active = isFiltered({ ...filter, q: "" });
   return (
-    <DropdownMenu.Root open={open} onOpenChange={setOpen} modal={false}>
+    <DropdownMenu.Root open={open} onOpenChange={setOpen}>
       <DropdownMenu.Trigger asChild>
         <IconButton label="Filter sessions" className={active ? "on" : ""}>
           <FilterIcon size={14} />
