@@ -231,6 +231,7 @@ async fn a_pass_outlives_the_server_and_not_its_credential() -> Result<()> {
     let mut socket = browser.websocket("/ws", HeaderMap::new()).await?;
     soon(socket.next()).await.unwrap()?;
     let mut events = browser.get("/events").await?;
+    assert_eq!(browser.get("/send").await?.status(), StatusCode::OK);
     assert!(soon(events.chunk()).await?.is_some());
     world
         .api()

@@ -3,6 +3,9 @@ const http = require("node:http");
 const crypto = require("node:crypto");
 const port = Number(process.argv[1] ?? process.env.PORT);
 
+// Who reads events.
+const readers = new Set();
+
 const pages = {
   "/": (_, answer) => answer.setHeader("content-type", "text/html").end(`<h1>port ${port}</h1>`),
   "/page": (_, answer) => answer.setHeader("content-type", "text/html").end("<!doctype html><head><title>x</title></head>"),
@@ -30,11 +33,17 @@ const pages = {
   "/events": (request, answer) => {
     answer.setHeader("content-type", "text/event-stream");
     let count = 0;
-    const timer = setInterval(() => answer.write(`data: ${++count}\n\n`), 100);
-    request.on("close", () => clearInterval(timer));
+    const send = () => answer.write(`data: ${++count}\n\n`);
+    readers.add(send);
+    request.on("close", () => readers.delete(send));
+  },
+  "/send": (_, answer) => {
+    for (const send of readers) send();
+    answer.end();
   },
   "/redirect": (request, answer) => {
     const to = new URL(request.url, "http://x").searchParams.get("to");
+    answer.flushHeaders();
     answer.writeHead(302, { location: to }).end();
   },
   "/cookies": (_, answer) => {

@@ -88,6 +88,7 @@ async fn answers_lead_back_to_the_preview() -> Result<()> {
     assert_eq!(browser.get("/missing").await?.status(), StatusCode::NOT_FOUND);
     let head = browser.request(Method::HEAD, "/").send().await?;
     assert_eq!(head.status(), StatusCode::OK);
+    assert_eq!(head.headers().get("content-length"), None);
     Ok(())
 }
 
@@ -131,10 +132,9 @@ async fn readers_that_stop_hold_up_nobody_else() -> Result<()> {
         stopped.push(browser.get(&format!("/download?bytes={}", 256 * MIB)).await?);
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let began = Instant::now();
+    // Held up, these would wait for as long as the others stand still, which is for ever.
     assert_eq!(browser.get("/").await?.status(), StatusCode::OK);
-    assert_eq!(world.ports().await?.len(), 1);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(soon(world.ports()).await?.len(), 1);
     drop(stopped);
     Ok(())
 }
@@ -145,11 +145,11 @@ async fn events_arrive_as_they_are_sent() -> Result<()> {
     let _app = world.app(3000).await?;
     let browser = world.browser(3000).await?;
     let mut response = browser.get("/events").await?;
-    let mut times = Vec::new();
     for number in 1..=5 {
+        // The app sends the next one only when it is told to, which is when this one has arrived.
+        assert_eq!(browser.get("/send").await?.status(), StatusCode::OK);
         let bytes = soon(response.chunk()).await?.context("the stream ended")?;
         assert_eq!(bytes, format!("data: {number}\n\n"));
-        times.push(Instant::now());
     }
     assert!(
         times

