@@ -9,7 +9,7 @@ use mistle_protocol::api::NewTui;
 use mistle_protocol::control::{TerminalInfo, TerminalKind};
 use mistle_protocol::id::SessionId;
 use mistle_protocol::session::{Activity, Delivery, EventBody, LiveMessage, SessionState};
-use mistle_testkit::{Api, Refused, Setup, TestServer};
+use mistle_testkit::{Api, Live, Refused, Setup, Terminal, TestServer, agent_event};
 use reqwest::Method;
 
 async fn open(api: &Api, id: SessionId) -> Result<TerminalInfo> {
@@ -77,8 +77,7 @@ async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
     // A question that waits is answered in either place.
     api.send(session.id, "run: echo one", Delivery::Steer).await?;
     live.approval().await?;
-    tui.until("Would you like to run the following command?").await?;
-    tui.type_in("y").await?;
+    approve_in(&mut tui, &mut live).await?;
     assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     tui.type_in("run: echo two").await?;
     tui.until("run: echo two").await?;
@@ -114,20 +113,29 @@ async fn the_runtimes_own_interface_is_on_the_same_thread() -> Result<()> {
     let again = open(api, session.id).await?;
     assert_ne!(again.id, info.id);
     let mut tui = api.attach(session.id, again.id).await?;
+    approve_in(&mut tui, &mut live).await?;
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    Ok(())
+}
+
+/// Says yes to the question on the screen. Codex overlooks keys in the first moment of a question, lest one
+/// answers what one has not read, so a person presses again what was not heard.
+async fn approve_in(tui: &mut Terminal, live: &mut Live) -> Result<()> {
     tui.until("Would you like to run the following command?").await?;
-    // Codex overlooks keys in the first moment of a question, lest one answers what one has not read.
     let insist = async {
         loop {
             tui.type_in("y").await?;
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
         }
     };
-    let outcome: Result<TurnOutcome> = tokio::select! {
-        outcome = live.turn_end() => outcome,
+    let resolved = live.until(|message| match agent_event(message)? {
+        AgentEvent::ApprovalResolved { .. } => Some(()),
+        _ => None,
+    });
+    tokio::select! {
+        resolved = resolved => resolved,
         failed = insist => failed,
-    };
-    assert_eq!(outcome?, TurnOutcome::Completed);
-    Ok(())
+    }
 }
 
 #[tokio::test]
