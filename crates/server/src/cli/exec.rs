@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{Client, Refused, Socket};
+use super::output;
 
 /// How much of standard input travels at once.
 const CHUNK: usize = 64 * 1024;
@@ -61,16 +62,24 @@ pub(super) async fn run(client: &Client, exec: Exec) -> anyhow::Result<u8> {
                 decoder.push(&bytes);
                 while let Some(frame) = decoder.next_frame()? {
                     match frame.kind {
-                        Kind::Stdout => stdout.write_all(&frame.payload).await?,
+                        Kind::Stdout => output::written(stdout.write_all(&frame.payload).await)?,
                         Kind::Stderr => stderr.write_all(&frame.payload).await?,
                         _ => {}
                     }
                 }
-                stdout.flush().await?;
+                output::written(stdout.flush().await)?;
                 stderr.flush().await?;
             }
             Message::Text(text) => match serde_json::from_str(&text)? {
-                StreamMessage::Exit { error: Some(error), .. } => bail!("{}", super::output::plain(&error)),
+                // Not found is 127 and not runnable 126, as in a shell.
+                StreamMessage::Exit {
+                    code: ended,
+                    error: Some(error),
+                } => {
+                    output::note(format!("mistle: {}", output::plain(&error)));
+                    code = Some(if ended == 0 { super::FAILED.into() } else { ended });
+                    break;
+                }
                 StreamMessage::Exit {
                     code: ended,
                     error: None,

@@ -27,6 +27,11 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const INTERRUPTED: u8 = 3;
 /// An approval waits and nobody is asked.
 pub(crate) const NEEDS_YOU: u8 = 4;
+/// Nobody reads the output any more; what a shell says of a program that SIGPIPE ended.
+const BROKEN_PIPE: u8 = 141;
+
+/// Above the options that every command has, so that each one's help begins with its own.
+const EVERYWHERE: &str = "Options of every command";
 
 /// Coding agents in sandboxes you own.
 #[derive(Debug, Parser)]
@@ -35,7 +40,7 @@ pub struct Cli {
     #[command(flatten)]
     place: Place,
     /// Print JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -44,13 +49,13 @@ pub struct Cli {
 #[derive(Debug, Args)]
 struct Place {
     /// The configuration file [default: mistle.toml in the data directory]
-    #[arg(long, global = true, value_name = "FILE", env = "MISTLE_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "MISTLE_CONFIG", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
     /// The data directory [default: ~/.local/share/mistle]
-    #[arg(long, global = true, value_name = "FOLDER", env = "MISTLE_DATA_DIR")]
+    #[arg(long, global = true, value_name = "FOLDER", env = "MISTLE_DATA_DIR", help_heading = EVERYWHERE)]
     data_dir: Option<PathBuf>,
     /// The server [default: the one of the data directory]
-    #[arg(long, global = true, value_name = "URL", env = "MISTLE_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "MISTLE_URL", help_heading = EVERYWHERE)]
     url: Option<Url>,
     /// A bearer token [default: the one that the server keeps in its data directory]
     #[arg(
@@ -58,7 +63,8 @@ struct Place {
         global = true,
         value_name = "TOKEN",
         env = "MISTLE_TOKEN",
-        hide_env_values = true
+        hide_env_values = true,
+        help_heading = EVERYWHERE
     )]
     token: Option<String>,
 }
@@ -113,6 +119,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let out = output::Output::new(cli.json);
     match dispatch(cli, out).await {
         Ok(code) => ExitCode::from(code),
+        Err(error) if error.is::<output::NobodyReads>() => ExitCode::from(BROKEN_PIPE),
         Err(error) => {
             out.error(&error);
             ExitCode::from(FAILED)

@@ -73,26 +73,35 @@ impl Output {
     }
 }
 
+/// Nobody reads standard output any more, as after `| head`. No failure that one has to read about.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads any more")]
+pub(super) struct NobodyReads;
+
+/// What became of writing to standard output.
+pub(super) fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(NobodyReads.into()),
+        result => Ok(result?),
+    }
+}
+
 /// One JSON value on a line.
 pub(super) fn value<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    serde_json::to_writer(&mut stdout, value)?;
-    stdout.write_all(b"\n")?;
-    Ok(())
+    let mut text = serde_json::to_vec(value)?;
+    text.push(b'\n');
+    written(io::stdout().lock().write_all(&text))
 }
 
 /// A line of text.
 pub(super) fn line(text: impl AsRef<str>) -> anyhow::Result<()> {
-    writeln!(io::stdout().lock(), "{}", text.as_ref())?;
-    Ok(())
+    written(writeln!(io::stdout().lock(), "{}", text.as_ref()))
 }
 
 /// Text without a line's end.
 pub(super) fn text(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()?;
-    Ok(())
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
 }
 
 /// A line beside the answer itself.
