@@ -1,7 +1,7 @@
 //! `mistle session` and `mistle profile`.
 
 use std::io::{IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -102,16 +102,38 @@ pub(super) enum Command {
     },
 }
 
+/// [`SessionStatus`](mistle_protocol::api::SessionStatus), as it is typed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Status {
+    NeedsYou,
+    Running,
+    Ready,
+    Stopped,
+    Failed,
+}
+
+impl Status {
+    fn in_query(self) -> &'static str {
+        match self {
+            Self::NeedsYou => "needs_you",
+            Self::Running => "running",
+            Self::Ready => "ready",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Words that are all in the title, the task, a repository or the id
     search: Vec<String>,
     /// How many
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
-    /// Only these: needs-you, running, ready, stopped, failed
-    #[arg(long, value_delimiter = ',')]
-    status: Vec<String>,
+    /// Only these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    status: Vec<Status>,
     /// Only those with this repository: a folder on the server's disk, or a clone URL
     #[arg(long, short, value_name = "SOURCE")]
     repository: Option<String>,
@@ -302,12 +324,15 @@ async fn upload(client: &Client, files: &[PathBuf]) -> anyhow::Result<Vec<Attach
     Ok(ids)
 }
 
-/// A folder relative to where one is becomes absolute; everything else stays as it is.
+/// A folder relative to where one is becomes absolute; everything else stays as it is, for the
+/// server to judge, `git@example.org:team/project` too.
 fn source(text: String) -> anyhow::Result<String> {
-    if text.contains("://") {
+    let folder = Path::new(&text);
+    let is_elsewhere = text.contains("://") || (text.contains(':') && !folder.is_absolute() && !folder.exists());
+    if text.is_empty() || is_elsewhere {
         return Ok(text);
     }
-    Ok(std::path::absolute(&text)?.display().to_string())
+    Ok(std::path::absolute(folder)?.display().to_string())
 }
 
 fn approve_by_default(wait: &Wait) -> Approve {
@@ -316,7 +341,26 @@ fn approve_by_default(wait: &Wait) -> Approve {
         .unwrap_or(if on_terminal { Approve::Ask } else { Approve::Stop })
 }
 
+/// Says which repositories a profile offers to somebody who chose none.
+async fn tell_of_repositories(client: &Client, profile: &str) {
+    // A hint, so no reason to fail.
+    let profiles: Vec<ProfileSummary> = client.get("/profiles").await.unwrap_or_default();
+    let offered = profiles.iter().find(|summary| summary.profile.name == profile);
+    let sources: Vec<String> = offered
+        .into_iter()
+        .flat_map(|summary| &summary.profile.repositories)
+        .map(|repository| plain(&repository.source))
+        .collect();
+    if !sources.is_empty() {
+        output::note(format!(
+            "It has no repository; --repository chooses one. The profile offers {}.",
+            sources.join(", ")
+        ));
+    }
+}
+
 async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
+    let chose_none = new.repository.is_empty() && new.workspace.is_empty();
     let mut branch = new.branch;
     let repositories = new.repository.into_iter().map(|text| {
         Ok(Repository {
@@ -344,6 +388,9 @@ async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
             output::value(&session)?;
         } else {
             output::line(session.id.to_string())?;
+            if chose_none {
+                tell_of_repositories(client, &session.profile.name).await;
+            }
         }
         return Ok(0);
     }
@@ -353,6 +400,9 @@ async fn create(client: &Client, new: New, out: Output) -> anyhow::Result<u8> {
             out.strong(&session.id.to_string()),
             short(&session.title, 80)
         ));
+        if chose_none {
+            tell_of_repositories(client, &session.profile.name).await;
+        }
     }
     watch::watch(
         client,
@@ -382,10 +432,28 @@ async fn message(client: &Client, send: Send, out: Output) -> anyhow::Result<u8>
         },
         ..NewMessage::default()
     };
+    // One that is answered meanwhile is not among them, and one that is asked meanwhile comes twice.
+    let mut asked: Vec<Approval> = if send.wait.wait {
+        client.get(&format!("/sessions/{id}/approvals")).await?
+    } else {
+        Vec::new()
+    };
     let message: QueuedMessage = client.create(&format!("/sessions/{id}/messages"), &body).await?;
+    if matches!(before.state, SessionState::Stopped | SessionState::Failed) {
+        output::note(format!(
+            "The message waits until the session runs; `mistle session start {id}` starts it."
+        ));
+    }
     if send.wait.wait {
+        let goes_to = match &body.destination {
+            Destination::Active => before.conversation_id,
+            Destination::Conversation { id } => Some(id.clone()),
+            Destination::New | Destination::StartedBy { .. } => None,
+        };
+        asked.retain(|approval| goes_to.as_ref() == Some(&approval.conversation_id));
         let goal = Goal::Turn(Some(message.id));
-        return watch::watch(client, id, before.last_seq, goal, approve_by_default(&send.wait), out).await;
+        let answers = approve_by_default(&send.wait);
+        return watch::watch_asked(client, id, before.last_seq, goal, answers, asked, out).await;
     }
     if out.json {
         output::value(&message)?;
@@ -403,7 +471,8 @@ async fn list(client: &Client, asked: List, out: Output) -> anyhow::Result<u8> {
         query.append_pair("q", &asked.search.join(" "));
     }
     if !asked.status.is_empty() {
-        query.append_pair("status", &asked.status.join(",").replace('-', "_"));
+        let wanted: Vec<_> = asked.status.iter().map(|status| status.in_query()).collect();
+        query.append_pair("status", &wanted.join(","));
     }
     if let Some(repository) = asked.repository {
         query.append_pair("repository", &source(repository)?);
@@ -423,6 +492,10 @@ async fn list(client: &Client, asked: List, out: Output) -> anyhow::Result<u8> {
     }
     if out.json {
         output::value(&sessions)?;
+        return Ok(0);
+    }
+    if sessions.is_empty() {
+        output::note("There is none.");
         return Ok(0);
     }
     let row = |session: &Session| {

@@ -70,6 +70,22 @@ pub(super) async fn watch(
     approve: Approve,
     out: Output,
 ) -> anyhow::Result<u8> {
+    watch_asked(client, id, after, goal, approve, Vec::new(), out).await
+}
+
+/// The same where questions waited before: a message into a turn that asks goes no further either.
+pub(super) async fn watch_asked(
+    client: &Client,
+    id: SessionId,
+    after: u64,
+    goal: Goal,
+    approve: Approve,
+    asked: Vec<Approval>,
+    out: Output,
+) -> anyhow::Result<u8> {
+    if !out.json {
+        asked.iter().try_for_each(|approval| show_approval(approval, out))?;
+    }
     let mut watch = Watch {
         client,
         id,
@@ -81,7 +97,7 @@ pub(super) async fn watch(
         turn: None,
         conversation: None,
         ended: HashMap::new(),
-        pending: VecDeque::new(),
+        pending: asked.into(),
         caught_up: false,
         asked: None,
     };
@@ -271,7 +287,8 @@ impl Watch<'_> {
             // What another conversation asks is not answered here.
             AgentEvent::ApprovalRequested { approval } => {
                 let ours = |own: &ConversationId| *own == approval.conversation_id;
-                if self.conversation.as_ref().is_none_or(ours) {
+                let is_known = self.pending.iter().any(|known| known.id == approval.id);
+                if !is_known && self.conversation.as_ref().is_none_or(ours) {
                     self.pending.push_back(approval);
                 }
             }
@@ -350,7 +367,7 @@ impl Watch<'_> {
             };
             let id = approval.id.clone();
             self.pending.pop_front();
-            answer(
+            answer_if_open(
                 self.client,
                 self.id,
                 &id,
@@ -377,12 +394,12 @@ impl Watch<'_> {
             instead => (Decision::Decline, Some(instead.to_owned())),
         };
         self.pending.retain(|approval| approval.id != id);
-        answer(self.client, self.id, &id, &Answer { decision, message }).await?;
+        answer_if_open(self.client, self.id, &id, &Answer { decision, message }).await?;
         self.approvals().await.map(drop)
     }
 }
 
-/// Answers an approval; one that was answered elsewhere meanwhile is fine.
+/// Answers an approval.
 pub(super) async fn answer(client: &Client, id: SessionId, approval: &str, answer: &Answer) -> anyhow::Result<()> {
     // An id comes from the runtime: it must not lead to another path.
     if approval.is_empty()
@@ -392,10 +409,14 @@ pub(super) async fn answer(client: &Client, id: SessionId, approval: &str, answe
     {
         bail!("{approval:?} is not the id of an approval");
     }
-    match client
+    client
         .post_and_forget(&format!("/sessions/{id}/approvals/{approval}"), answer)
         .await
-    {
+}
+
+/// The same; one that was answered elsewhere meanwhile is fine.
+async fn answer_if_open(client: &Client, id: SessionId, approval: &str, with: &Answer) -> anyhow::Result<()> {
+    match answer(client, id, approval, with).await {
         Err(error)
             if error
                 .downcast_ref::<Refused>()
