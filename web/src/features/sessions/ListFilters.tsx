@@ -127,17 +127,18 @@ function Choice({
 }
 
 function FilterMenu({ filter, onFilter }: FilterProps) {
+  const button = useRef<HTMLButtonElement>(null);
   const [open, setOpen] = useState(false);
   const facets = useQuery({ queryKey: ["session-facets"], queryFn: api.sessionFacets, enabled: open });
   const active = isFiltered({ ...filter, q: "" });
   return (
-    <DropdownMenu.Root open={open} onOpenChange={setOpen}>
+    <DropdownMenu.Root open={open} onOpenChange={setOpen} modal={false}>
       <DropdownMenu.Trigger asChild>
-        <IconButton label="Filter sessions" className={active ? "on" : ""}>
+        <IconButton ref={button} label="Filter sessions" className={active ? "on" : ""}>
           <FilterIcon size={14} />
         </IconButton>
       </DropdownMenu.Trigger>
-      <DropdownMenu.Portal>
+      <DropdownMenu.Portal container={button.current?.closest("nav")}>
         <DropdownMenu.Content className="pop filter-menu" align="start" sideOffset={4} collisionPadding={8}>
           <MenuLabel>Status</MenuLabel>
           {GROUPS.map((group) => (
