@@ -316,7 +316,7 @@ fn explain(repository: &RepositoryPlan, words: &[String]) -> String {
     }
     if has(&["response 403", "CONNECT tunnel failed"]) {
         return format!(
-            "The profile does not allow connections to the host of {source}. Add it to the profile's egress list and start again."
+            "The profile does not allow connections to the host of {source}. Add it to `egress.allow` of the profile and start a session from it: this one keeps the rules that it began with."
         );
     }
     if has(&[

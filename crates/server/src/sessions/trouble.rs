@@ -46,7 +46,7 @@ pub(super) fn of_sandbox(now: Timestamp, error: &SandboxError) -> Trouble {
             now,
             "sandbox_invalid",
             message.clone(),
-            "Correct the profile in the server's configuration, then start the session again.",
+            "Correct the profile in the server's configuration, then start a new session: this one keeps what it began with.",
         ),
         SandboxError::Start { .. }
         | SandboxError::Running(_)
@@ -63,7 +63,7 @@ pub(super) fn of_sandbox(now: Timestamp, error: &SandboxError) -> Trouble {
 /// A sandbox whose processes ended by themselves.
 pub(super) fn exited(now: Timestamp, exit: &Exit) -> Trouble {
     if exit.out_of_memory {
-        let hint = "Its disk is kept: start the session again. Give the profile more memory if it happens again.";
+        let hint = "Its disk is kept: start the session again. If it happens again, give the profile more memory and start a new session.";
         return trouble(now, "out_of_memory", "The sandbox ran out of memory and ended.", hint);
     }
     let how = match exit.code {
@@ -78,7 +78,7 @@ pub(super) fn setup_failed(now: Timestamp, step: SetupStep, message: &str) -> Tr
     let (code, hint) = match step {
         SetupStep::Repository => (
             "repository_unreachable",
-            "Check the repository and the profile's egress rules, then start the session again.",
+            "Check the repository, then start the session again. A change of the profile needs a new session: this one keeps what it began with.",
         ),
         SetupStep::Runtime => ("runtime_failed", "Start the session again. The server's log says more."),
         SetupStep::Conversation => (
