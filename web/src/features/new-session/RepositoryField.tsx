@@ -38,7 +38,9 @@ export function RepositoryField({
   const [active, setActive] = useState(-1);
   const needle = typed ? value.trim().toLowerCase() : "";
   const shown = choices.filter((choice) => `${choice.name} ${choice.source}`.toLowerCase().includes(needle));
-  const isOpen = open && shown.length > 0;
+  // What is written out needs no suggestion, which would hide what is below it.
+  const isWhole = typed && shown.every((choice) => choice.source === value.trim());
+  const isOpen = open && shown.length > 0 && !isWhole;
 
   const choose = (choice: RepositoryChoice) => {
     onChoose(choice);
