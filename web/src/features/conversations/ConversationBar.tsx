@@ -312,7 +312,7 @@ export function ConversationBar({ session, queue, view, onShow }: ConversationBa
               )}
               {groups.map((group) => (
                 <section key={group.name ?? ""} aria-label={group.name ?? "Conversations"}>
-                  {group.name && <h3 className="menu-label">{group.name}</h3>}
+                  {group.name && <h2 className="menu-label">{group.name}</h2>}
                   <ul>{group.conversations.map(row)}</ul>
                 </section>
               ))}
