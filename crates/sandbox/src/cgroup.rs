@@ -1,8 +1,13 @@
-//! The host's cgroup hierarchies. libcontainer creates a sandbox's groups and sets the limits;
-//! this finds, reads and removes them, on version 1, version 2 and hosts that mix both.
+//! The host's cgroup hierarchies, and the groups of sandboxes in them, on version 1, version 2 and
+//! hosts that mix both.
 
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+
+use mistle_protocol::profile::Resources;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::process;
 use crate::report::Controller;
@@ -11,6 +16,30 @@ use crate::report::Controller;
 pub(crate) const PARENT: &str = "mistle";
 /// The controllers that a sandbox's limits rest on.
 const NEEDED: [&str; 3] = ["memory", "cpu", "pids"];
+/// Where hosts mount the hierarchies.
+const USUAL_PLACE: &str = "/sys/fs/cgroup";
+
+/// Accounting period of the processor limit. A whole period's share may be used at once, so a
+/// longer one makes a busy sandbox stall noticeably.
+const CPU_PERIOD_US: u64 = 100_000;
+/// The files that limit swap, of version 1 and 2.
+const SWAP: [&str; 2] = ["memory.memsw.limit_in_bytes", "memory.swap.max"];
+/// The devices that the OCI runtime specification gives every container, as version 1 takes them.
+/// Making a node is allowed, for the capability to do so is not given.
+const DEVICES: [&str; 12] = [
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 5:0 rwm",
+    "c 1:9 rwm",
+    "c 1:8 rwm",
+    "c *:* m",
+    "b *:* m",
+    "c 5:1 rwm",
+    "c 136:* rwm",
+    "c 5:2 rwm",
+    "c 10:200 rwm",
+];
 
 struct Hierarchy {
     path: PathBuf,
@@ -76,45 +105,170 @@ pub(crate) fn writable() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the kernel get ready to move processes between groups, which it does behind a lock that
-/// takes it a grace period of RCU, some 10 ms, to close after a while without use. Called while
-/// a sandbox is being put together, so that its first process need not wait for that.
+/// The groups of a sandbox, one in each hierarchy.
 ///
-/// Moves this process to the group that it is in, which changes nothing.
-pub(crate) fn close_lock() {
-    let Ok(own) = fs::read_to_string("/proc/self/cgroup") else {
-        return;
-    };
-    // One is enough: the lock is the same for every hierarchy. That it can't be closed ahead of
-    // time only costs time.
-    let _ = hierarchies().map(|hierarchies| {
-        hierarchies.iter().find_map(|hierarchy| {
-            let group = hierarchy.path.join(own_group(&own, hierarchy)?.trim_start_matches('/'));
-            fs::write(group.join("cgroup.procs"), std::process::id().to_string()).ok()
-        })
-    });
+/// Moving a process from outside into a group takes a lock that every fork on the machine passes,
+/// and that the kernel takes a grace period of RCU, some 10 ms, to close. So nothing is moved from
+/// outside: on version 2 a process is created in its group ([`Groups::unified`]), on version 1 it
+/// moves itself, as its only thread ([`Groups::join`]). Neither takes the lock.
+pub(crate) struct Groups(Vec<Group>);
+
+struct Group {
+    hierarchy: Hierarchy,
+    path: PathBuf,
 }
 
-/// The group of this process in a hierarchy, by its `/proc/self/cgroup`.
-fn own_group<'a>(own: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
-    own.lines().find_map(|line| {
-        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
-        let is_its = match hierarchy.version {
-            2 => controllers.is_empty(),
-            _ => controllers
-                .split(',')
-                .all(|name| hierarchy.controllers.iter().any(|own| own == name)),
+impl Groups {
+    /// Makes the groups of `name`.
+    pub(crate) fn create(name: &str) -> io::Result<Self> {
+        let groups = hierarchies()?
+            .into_iter()
+            .filter(Hierarchy::has_controllers)
+            .map(|hierarchy| {
+                let path = hierarchy.make(name)?;
+                Ok::<_, io::Error>(Group { hierarchy, path })
+            });
+        groups.collect::<io::Result<_>>().map(Self)
+    }
+
+    /// The group of version 2, if the machine has that.
+    pub(crate) fn unified(&self) -> io::Result<Option<OwnedFd>> {
+        let group = self.0.iter().find(|group| group.hierarchy.version == 2);
+        group.map(|group| Ok(File::open(&group.path)?.into())).transpose()
+    }
+
+    /// Moves this process into the groups of version 1. It must have a single thread.
+    pub(crate) fn join(&self) -> io::Result<()> {
+        let mut groups = self.0.iter().filter(|group| group.hierarchy.version == 1);
+        groups.try_for_each(|group| write(&group.path.join("tasks"), "0"))
+    }
+
+    /// Sets the limits of everything in the groups.
+    pub(crate) fn limit(&self, resources: &Resources) -> io::Result<()> {
+        for Group { hierarchy, path } in &self.0 {
+            for (file, value) in hierarchy.limits(resources) {
+                let path = path.join(file);
+                // A kernel that does not count swap has no such file.
+                if !SWAP.contains(&file) || path.exists() {
+                    write(&path, &value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Hierarchy {
+    /// Not one that only names groups, as systemd's.
+    fn has_controllers(&self) -> bool {
+        self.version == 2 || !self.controllers.iter().any(|name| name.starts_with("name="))
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|name| name == controller)
+    }
+
+    /// Makes a group below the group of all sandboxes and answers its path.
+    fn make(&self, name: &str) -> io::Result<PathBuf> {
+        let mut above = self.path.clone();
+        for name in [PARENT, name] {
+            let path = above.join(name);
+            if self.version == 2 {
+                self.enable_below(&above)?;
+            }
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(named(&path, error)),
+                _ => {}
+            }
+            if self.version == 1 && self.has("cpuset") {
+                inherit(&above, &path, "cpuset.cpus")?;
+                inherit(&above, &path, "cpuset.mems")?;
+            }
+            above = path;
+        }
+        Ok(above)
+    }
+
+    /// Has the needed controllers count in the groups right below one of version 2.
+    fn enable_below(&self, group: &Path) -> io::Result<()> {
+        let file = group.join("cgroup.subtree_control");
+        let enabled = read(&file)?;
+        let missing = NEEDED
+            .iter()
+            .filter(|name| self.has(name) && !enabled.split_whitespace().any(|enabled| enabled == **name));
+        for name in missing {
+            write(&file, &format!("+{name}"))?;
+        }
+        Ok(())
+    }
+
+    /// The files that set the limits, in order, and what is written to them.
+    fn limits(&self, resources: &Resources) -> Vec<(&'static str, String)> {
+        let memory = resources
+            .memory_mib
+            .saturating_mul(1024 * 1024)
+            .min(i64::MAX as u64)
+            .to_string();
+        let quota = (resources.cpus * CPU_PERIOD_US as f64).round() as i64;
+        let pids = resources.pids.to_string();
+        let mut limits = Vec::new();
+        let mut set = |controller: &str, version: u8, file, value| {
+            if self.version == version && self.has(controller) {
+                limits.push((file, value));
+            }
         };
-        is_its.then_some(group)
-    })
+        set("memory", 1, "memory.limit_in_bytes", memory.clone());
+        // Memory and swap together: none of it may be swap.
+        set("memory", 1, SWAP[0], memory.clone());
+        set("memory", 2, SWAP[1], "0".to_owned());
+        set("memory", 2, "memory.max", memory);
+        set("cpu", 1, "cpu.cfs_period_us", CPU_PERIOD_US.to_string());
+        set("cpu", 1, "cpu.cfs_quota_us", quota.to_string());
+        set("cpu", 2, "cpu.max", format!("{quota} {CPU_PERIOD_US}"));
+        set("pids", 1, "pids.max", pids.clone());
+        set("pids", 2, "pids.max", pids);
+        set("devices", 1, "devices.deny", "a *:* rwm".to_owned());
+        for device in DEVICES {
+            set("devices", 1, "devices.allow", device.to_owned());
+        }
+        limits
+    }
 }
 
-/// Whether swap can be limited: on version 1 the kernel may be told not to account for it.
-pub(crate) fn limits_swap() -> io::Result<bool> {
-    Ok(hierarchies()?
-        .iter()
-        .filter(|h| h.controllers.iter().any(|c| c == "memory"))
-        .any(|h| h.version == 2 || h.path.join("memory.memsw.limit_in_bytes").exists()))
+/// A group of version 1 without processors or memory of its own can hold no process.
+fn inherit(above: &Path, group: &Path, file: &str) -> io::Result<()> {
+    let own = group.join(file);
+    if read(&own)?.trim().is_empty() {
+        write(&own, &read(&above.join(file))?)?;
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    fs::read_to_string(file).map_err(|error| named(file, error))
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    fs::write(file, text).map_err(|error| named(file, error))
+}
+
+fn named(file: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+}
+
+/// Takes the hierarchies out of this process's mount namespace, which must be its own, and leaves an
+/// empty folder at their usual place.
+pub(crate) fn hide(empty: &str) -> io::Result<()> {
+    let unmount = |path: &Path| match umount2(path, MntFlags::MNT_DETACH) {
+        // It is no mount, or has gone with the one that it was in.
+        Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => Ok(()),
+        Err(error) => Err(named(path, error.into())),
+    };
+    let mounted = hierarchies()?;
+    unmount(Path::new(USUAL_PLACE))?;
+    mounted.iter().try_for_each(|hierarchy| unmount(&hierarchy.path))?;
+    mount(Some(empty), USUAL_PLACE, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .map_err(|error| named(Path::new(USUAL_PLACE), error.into()))
 }
 
 /// Whether the kernel killed a process of this group because its memory limit was reached.
@@ -196,19 +350,41 @@ mod tests {
     }
 
     #[test]
-    fn the_own_group_is_found_in_either_version() {
-        let own = "4:memory:/a/b\n1:cpu,cpuacct:/c\n0::/d\n";
-        let group = |version, controllers: &[&str]| {
+    fn limits_are_set_wherever_their_controllers_are() {
+        let limits = |version, controllers: &[&str]| {
             let hierarchy = Hierarchy {
                 path: PathBuf::from("/sys/fs/cgroup"),
                 version,
                 controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
             };
-            own_group(own, &hierarchy)
+            let resources = Resources {
+                memory_mib: 1,
+                cpus: 0.5,
+                pids: 7,
+            };
+            let limits = hierarchy.limits(&resources);
+            limits
+                .into_iter()
+                .map(|(file, value)| format!("{file} {value}"))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(group(1, &["rw", "memory"]), Some("/a/b"));
-        assert_eq!(group(1, &["rw", "cpu", "cpuacct"]), Some("/c"));
-        assert_eq!(group(1, &["rw", "pids"]), None);
-        assert_eq!(group(2, &["memory", "pids"]), Some("/d"));
+        assert_eq!(
+            limits(1, &["rw", "memory"]),
+            ["memory.limit_in_bytes 1048576", "memory.memsw.limit_in_bytes 1048576"]
+        );
+        assert_eq!(
+            limits(1, &["rw", "cpu", "cpuacct"]),
+            ["cpu.cfs_period_us 100000", "cpu.cfs_quota_us 50000"]
+        );
+        assert_eq!(
+            limits(2, &["cpu", "memory", "pids"]),
+            [
+                "memory.swap.max 0",
+                "memory.max 1048576",
+                "cpu.max 50000 100000",
+                "pids.max 7"
+            ]
+        );
+        assert_eq!(limits(2, &["hugetlb"]), Vec::<String>::new());
     }
 }

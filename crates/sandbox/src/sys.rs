@@ -14,6 +14,9 @@ use nix::unistd::{ForkResult, Pid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// The kernel's flag; the C library's number of it is cut off.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Attributes of a mount that is not attached yet.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct MountAttributes<'a> {
@@ -76,6 +79,31 @@ pub(crate) fn fork(child: impl FnOnce() -> u8) -> io::Result<Pid> {
             // a second time in the child.
             unsafe { libc::_exit(i32::from(code)) }
         }
+    }
+}
+
+/// The same in a cgroup of version 2 from the child's first moment on. Without one like [`fork`].
+pub(crate) fn fork_into(cgroup: Option<&OwnedFd>, child: impl FnOnce() -> u8) -> io::Result<Pid> {
+    let Some(cgroup) = cgroup else { return fork(child) };
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("a process with threads cannot fork safely"));
+    }
+    // SAFETY: `clone_args` is plain data for which all zeroes is a value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = CLONE_INTO_CGROUP;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = cgroup.as_raw_fd() as u64;
+    // SAFETY: without a stack and shared memory this is a fork, for which the same holds as above;
+    // the arguments live through the call and their size is the one that is passed.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    match pid {
+        ..0 => Err(io::Error::last_os_error()),
+        0 => {
+            let code = child();
+            // SAFETY: as above.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+        pid => Ok(Pid::from_raw(pid as i32)),
     }
 }
 

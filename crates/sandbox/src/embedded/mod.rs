@@ -505,7 +505,6 @@ impl Inner {
             State::Stopped(_) => {}
         }
         check(&spec)?;
-        tokio::task::spawn_blocking(cgroup::close_lock);
         self.blocking(move |inner| inner.prepare(&spec)).await?;
         let folder = self.places.sandbox(id);
         let (child, answer) = match ask_shim(&self.config.shim, &folder).await {

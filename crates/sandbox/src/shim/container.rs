@@ -3,8 +3,8 @@
 use std::fs::{self, File};
 use std::io::PipeWriter;
 
-use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
 use libcontainer::syscall::syscall::SyscallType;
 use serde_json::{Value, json};
 
@@ -74,9 +74,6 @@ const MASKED: [&str; 28] = [
 ];
 const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
 
-/// Accounting period of the processor limit. A whole period's share may be used at once, so a
-/// longer one makes a busy sandbox stall noticeably.
-const CPU_PERIOD_US: u64 = 100_000;
 /// Open files: enough for watchers of big trees. Not more, because some programs close every
 /// possible descriptor when they start.
 const OPEN_FILES: u64 = 65_536;
@@ -86,12 +83,16 @@ const OOM_SCORE: i32 = 500;
 /// sandbox chose. A limit of exactly 1 is the value that the kernel's pipe handlers leave alone.
 const CORE_SIZE: u64 = 1;
 
-/// Creates the container. PID 1 waits for [`Container::start`].
-pub(super) fn create(request: &StartRequest, output: PipeWriter) -> Result<Container, ShimError> {
-    let spec = serde_json::to_vec(&spec(request)?).doing("write the container's specification")?;
+/// Creates the container in the groups that this process is in, and answers the number of PID 1,
+/// which waits for [`start`].
+///
+/// libcontainer finds no hierarchies ([`cgroup::hide`]) and leaves cgroups alone: its way to join
+/// takes the kernel's lock ([`cgroup::Groups`]).
+pub(super) fn create(request: &StartRequest, output: PipeWriter) -> Result<i32, ShimError> {
+    let spec = serde_json::to_vec(&spec(request)).doing("write the container's specification")?;
     fs::write(format!("{BUNDLE}/config.json"), spec).doing("write the container's specification")?;
     let errors = output.try_clone().doing("prepare the container's output")?;
-    ContainerBuilder::new(request.id.to_string(), SyscallType::default())
+    let container = ContainerBuilder::new(request.id.to_string(), SyscallType::default())
         .with_root_path(CONTAINERS)
         .doing("prepare the container")?
         .with_stdin(File::open("/dev/null").doing("open /dev/null")?)
@@ -100,23 +101,22 @@ pub(super) fn create(request: &StartRequest, output: PipeWriter) -> Result<Conta
         .as_init(BUNDLE)
         .with_systemd(false)
         .build()
-        .doing("create the container")
+        .doing("create the container")?;
+    let pid = container.pid().ok_or("it has no PID 1").doing("find the container")?;
+    Ok(pid.as_raw())
+}
+
+/// Lets PID 1 go.
+pub(super) fn start(request: &StartRequest) -> Result<(), ShimError> {
+    NotifySocket::new(format!("{CONTAINERS}/{}/{NOTIFY_FILE}", request.id))
+        .notify_container_start()
+        .doing("start the container")
 }
 
 /// The container's specification of the OCI runtime spec.
-fn spec(request: &StartRequest) -> Result<Value, ShimError> {
-    let memory = request
-        .resources
-        .memory_mib
-        .saturating_mul(1024 * 1024)
-        .min(i64::MAX as u64);
-    let mut memory_limit = json!({ "limit": memory });
-    if cgroup::limits_swap().doing("read the cgroups")? {
-        memory_limit["swap"] = memory.into();
-    }
-    let quota = (request.resources.cpus * CPU_PERIOD_US as f64).round() as i64;
+fn spec(request: &StartRequest) -> Value {
     let ids = json!([{ "containerID": 0, "hostID": request.uid_base, "size": IDS }]);
-    Ok(json!({
+    json!({
         "ociVersion": "1.0.2",
         "root": { "path": ROOT },
         "hostname": request.hostname,
@@ -162,16 +162,10 @@ fn spec(request: &StartRequest) -> Result<Value, ShimError> {
                 { "type": "cgroup" },
             ],
             "cgroupsPath": format!("/{}/{}", cgroup::PARENT, request.id),
-            "resources": {
-                "devices": [{ "allow": false, "access": "rwm" }],
-                "memory": memory_limit,
-                "cpu": { "quota": quota, "period": CPU_PERIOD_US },
-                "pids": { "limit": request.resources.pids },
-            },
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
         },
-    }))
+    })
 }
 
 /// Limits of this process, which the container inherits: in its user namespace it may no longer

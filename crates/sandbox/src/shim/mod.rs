@@ -8,7 +8,7 @@
 //! needs `KillMode=process` for that: otherwise systemd ends everything in the service's cgroup.)
 //!
 //! ```text
-//! driver ──request.json──► shim: lock · namespaces · overlays · container ──► PID 1
+//! driver ──request.json──► shim: lock · namespaces · overlays · cgroups · container ──► PID 1
 //!        ◄──one line on stdout── Started | Failed
 //!        ──SIGTERM──► forwarded to PID 1      ──SIGUSR1──► PID 1 is killed
 //!        ◄──the process ends── exit.json: how PID 1 ended
@@ -96,11 +96,23 @@ fn say(answer: &Answer) -> ExitCode {
     }
 }
 
-/// An error with its causes, joined by colons. libcontainer's errors often repeat their cause in
-/// their own text, so a cause that has been said is left out.
+/// An error with its causes, joined by colons.
 fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
+    join(error.to_string(), error.source())
+}
+
+/// The causes of an error without itself.
+fn causes(error: &dyn Error) -> String {
+    let cause = error.source();
+    join(
+        cause.map(ToString::to_string).unwrap_or_default(),
+        cause.and_then(Error::source),
+    )
+}
+
+/// Adds the causes that follow to a text. libcontainer's errors often repeat their cause in their
+/// own text, so a cause that has been said is left out.
+fn join(mut text: String, mut next: Option<&(dyn Error + 'static)>) -> String {
     while let Some(cause) = next {
         let cause_text = cause.to_string();
         if !text.ends_with(&cause_text) {

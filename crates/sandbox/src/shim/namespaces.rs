@@ -13,29 +13,41 @@ use super::{Doing, ShimError};
 use crate::request::IDS;
 use crate::sys;
 
-/// Namespaces of a sandbox.
+/// The namespaces of a sandbox, while a child that is in them makes them. The second takes the
+/// kernel a while, in which the first can be used.
 pub(super) struct Namespaces {
+    child: Child,
     /// Root in it is an ordinary user of the host. No further user namespace can be made in it:
     /// they would open much of the kernel to whoever is inside.
     pub(super) user: OwnedFd,
-    /// Belongs to the user namespace; holds a loopback interface that is up, and nothing else.
-    pub(super) net: OwnedFd,
 }
 
-/// Makes the namespaces of a sandbox whose ids begin at `uid_base`.
-pub(super) fn create(uid_base: u32) -> Result<Namespaces, ShimError> {
-    with_child(uid_base, 0, prepare_sandbox, |pid| {
-        Ok(Namespaces {
-            user: open(pid, "user")?,
-            net: open(pid, "net")?,
-        })
-    })
-    .doing("make the user and network namespaces")
+/// Begins to make the namespaces of a sandbox whose ids begin at `uid_base`.
+pub(super) fn begin(uid_base: u32) -> Result<Namespaces, ShimError> {
+    let begin = || {
+        let child = Child::new(uid_base, 0, prepare_sandbox)?;
+        let user = child.namespace("user")?;
+        Ok::<_, io::Error>(Namespaces { child, user })
+    };
+    begin().doing("make a user namespace")
+}
+
+impl Namespaces {
+    /// Waits for the network namespace. It belongs to the user namespace and holds a loopback
+    /// interface that is up, and nothing else.
+    pub(super) fn net(&mut self) -> Result<OwnedFd, ShimError> {
+        let mut net = || {
+            expect_ok(&mut self.child.from)?;
+            self.child.namespace("net")
+        };
+        net().doing("make a network namespace")
+    }
 }
 
 /// A user namespace that only serves as a mapping: owners from `from` on appear as from `to` on.
 pub(super) fn mapping(from: u32, to: u32) -> Result<OwnedFd, ShimError> {
-    with_child(to, from, || Ok(()), |pid| open(pid, "user")).doing("make a user namespace for a layer's owners")
+    let make = || Child::new(to, from, || Ok(()))?.namespace("user");
+    make().doing("make a user namespace for a layer's owners")
 }
 
 /// Runs in the child, in the new user namespace with all capabilities over it.
@@ -46,30 +58,40 @@ fn prepare_sandbox() -> io::Result<()> {
     fs::write("/proc/sys/user/max_user_namespaces", "0")
 }
 
-/// Forks a child into a user namespace in which `inside` and the following ids are the host's
-/// `outside` and following, lets it `prepare`, and calls `take` while it is still there.
-fn with_child<T>(
-    outside: u32,
-    inside: u32,
-    prepare: impl FnOnce() -> io::Result<()>,
-    take: impl FnOnce(Pid) -> io::Result<T>,
-) -> io::Result<T> {
-    let (mut from_child, to_parent) = io::pipe()?;
-    let (from_parent, mut to_child) = io::pipe()?;
-    let child = sys::fork(|| u8::from(run_child(to_parent, from_parent, prepare).is_err()))?;
-    let result = (|| {
-        expect_ok(&mut from_child)?;
+/// A process in a user namespace of its own, until it is dropped.
+struct Child {
+    pid: Pid,
+    from: PipeReader,
+    to: PipeWriter,
+}
+
+impl Child {
+    /// Forks a child into a user namespace in which `inside` and the following ids are the host's
+    /// `outside` and following, and lets it `prepare`.
+    fn new(outside: u32, inside: u32, prepare: impl FnOnce() -> io::Result<()>) -> io::Result<Self> {
+        let (from, to_parent) = io::pipe()?;
+        let (from_parent, to) = io::pipe()?;
+        let pid = sys::fork(|| u8::from(run_child(to_parent, from_parent, prepare).is_err()))?;
+        let mut child = Self { pid, from, to };
+        expect_ok(&mut child.from)?;
         let map = format!("{inside} {outside} {IDS}");
-        fs::write(format!("/proc/{child}/uid_map"), &map)?;
-        fs::write(format!("/proc/{child}/gid_map"), &map)?;
-        to_child.write_all(b"k")?;
-        expect_ok(&mut from_child)?;
-        take(child)
-    })();
-    // Ends of pipes that are still open let a child that waits for the parent wait for ever.
-    let _ = kill(child, Signal::SIGKILL);
-    waitpid(child, None)?;
-    result
+        fs::write(format!("/proc/{pid}/uid_map"), &map)?;
+        fs::write(format!("/proc/{pid}/gid_map"), &map)?;
+        child.to.write_all(b"k")?;
+        Ok(child)
+    }
+
+    fn namespace(&self, kind: &str) -> io::Result<OwnedFd> {
+        Ok(File::open(format!("/proc/{}/ns/{kind}", self.pid))?.into())
+    }
+}
+
+impl Drop for Child {
+    /// Ends of pipes that are still open let a child that waits for its parent wait for ever.
+    fn drop(&mut self) {
+        let _ = kill(self.pid, Signal::SIGKILL);
+        let _ = waitpid(self.pid, None);
+    }
 }
 
 fn run_child(
@@ -101,8 +123,4 @@ fn expect_ok(from_child: &mut PipeReader) -> io::Result<()> {
             String::from_utf8_lossy(&answer[..length]).into_owned(),
         )),
     }
-}
-
-fn open(pid: Pid, kind: &str) -> io::Result<OwnedFd> {
-    Ok(File::open(format!("/proc/{pid}/ns/{kind}"))?.into())
 }

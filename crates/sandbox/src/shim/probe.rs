@@ -1,11 +1,11 @@
 //! Tries what isolation rests on, on this machine, in the process that would need it.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::namespaces::{self, Namespaces};
-use super::{Doing, ShimError, chain, rootfs};
+use super::{Doing, ShimError, chain, namespaces, rootfs};
 use crate::cgroup;
 use crate::report::{Controller, Support};
 use crate::request::{DISK_DIR, Lower, Overlay, StartRequest, WORK_DIR};
@@ -29,9 +29,12 @@ pub(super) fn run(dir: &Path, uid_base: u32) -> (Vec<Support>, Vec<Controller>) 
         "Run the server as root, for example with sudo or as a system service; sandboxes for ordinary users are not there yet.",
         privileged(),
     );
-    let namespaces = namespaces::create(uid_base);
-    let (namespaces, failure) = match namespaces {
-        Ok(namespaces) => (Some(namespaces), Ok(())),
+    let namespaces = namespaces::begin(uid_base).and_then(|mut namespaces| {
+        namespaces.net()?;
+        Ok(namespaces.user)
+    });
+    let (owners, failure) = match namespaces {
+        Ok(owners) => (Some(owners), Ok(())),
         Err(error) => (None, Err(error)),
     };
     check(
@@ -52,8 +55,8 @@ pub(super) fn run(dir: &Path, uid_base: u32) -> (Vec<Support>, Vec<Controller>) 
     check(
         "overlay with idmapped layers",
         "Use Linux 5.19 or later with CONFIG_OVERLAY_FS, and keep the data folder and the system on ext4, xfs or btrfs.",
-        match &namespaces {
-            Some(namespaces) => overlay(dir, uid_base, namespaces),
+        match &owners {
+            Some(owners) => overlay(dir, uid_base, owners),
             None => Err("there is no user namespace").doing("shift owners"),
         },
     );
@@ -77,7 +80,7 @@ fn privileged() -> Result<(), ShimError> {
 }
 
 /// Mounts a small overlay whose lower layer belongs to root and looks at an owner through it.
-fn overlay(dir: &Path, uid_base: u32, namespaces: &Namespaces) -> Result<(), ShimError> {
+fn overlay(dir: &Path, uid_base: u32, owners: &OwnedFd) -> Result<(), ShimError> {
     let lower = dir.join("lower");
     for folder in [
         &lower,
@@ -116,7 +119,7 @@ fn overlay(dir: &Path, uid_base: u32, namespaces: &Namespaces) -> Result<(), Shi
     };
     fs::create_dir_all(dir.join(DISK_DIR).join("usr")).doing("make a folder")?;
     fs::create_dir_all(dir.join(WORK_DIR).join("usr")).doing("make a folder")?;
-    rootfs::assemble(dir, &request, namespaces)?;
+    rootfs::assemble(dir, &request, owners)?;
     for (path, expected) in [("file", uid_base), ("usr/bin", uid_base)] {
         let owner = fs::metadata(Path::new(rootfs::ROOT).join(path))
             .doing("look through the overlay")?

@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::namespaces::{self, Namespaces};
+use super::namespaces;
 use super::{Doing, ShimError};
 use crate::request::{Bind, DISK_DIR, Lower, Overlay, StartRequest, WORK_DIR};
 use crate::sys::{MountAttributes, set_mount_attributes};
@@ -39,6 +39,8 @@ pub(super) const CONTAINERS: &str = "/run/containers";
 pub(super) const USER_NAMESPACE: &str = "/run/user-namespace";
 /// The network namespace to enter.
 pub(super) const NET_NAMESPACE: &str = "/run/net-namespace";
+/// A folder in which nothing is.
+pub(super) const EMPTY: &str = "/run/empty";
 const LOWERS: &str = "/run/lower";
 
 /// Beyond it a lookup costs too much and the mount options come near their limit.
@@ -61,8 +63,9 @@ pub(super) fn unshare_mounts() -> Result<(), ShimError> {
     .doing("make the mounts private")
 }
 
-/// Puts the root file system together at [`ROOT`].
-pub(super) fn assemble(dir: &Path, request: &StartRequest, namespaces: &Namespaces) -> Result<(), ShimError> {
+/// Puts the root file system together at [`ROOT`]. The owners of the host's files are shifted by the
+/// user namespace `owners`.
+pub(super) fn assemble(dir: &Path, request: &StartRequest, owners: &OwnedFd) -> Result<(), ShimError> {
     let folder = open_tree(
         CWD,
         dir,
@@ -74,19 +77,17 @@ pub(super) fn assemble(dir: &Path, request: &StartRequest, namespaces: &Namespac
         let opened: Result<Vec<_>, _> = overlay
             .lowers
             .iter()
-            .map(|lower| open_lower(lower, request, namespaces))
+            .map(|lower| open_lower(lower, request, owners))
             .collect();
         lowers.push(opened?);
     }
-    let binds: Result<Vec<_>, _> = request.binds.iter().map(|bind| open_bind(bind, namespaces)).collect();
+    let binds: Result<Vec<_>, _> = request.binds.iter().map(|bind| open_bind(bind, owners)).collect();
 
     mount_tmpfs(Path::new(SCRATCH), SCRATCH_OPTIONS).doing("mount a tmpfs to work in")?;
-    for path in [BOX, ROOT, BUNDLE, CONTAINERS, LOWERS] {
+    for path in [BOX, ROOT, BUNDLE, CONTAINERS, LOWERS, EMPTY] {
         fs::create_dir(path).doing(format!("make {path}"))?;
     }
     attach(&folder, Path::new(BOX)).doing("attach the sandbox's folder")?;
-    bind_namespace(&namespaces.user, USER_NAMESPACE)?;
-    bind_namespace(&namespaces.net, NET_NAMESPACE)?;
 
     let mut root = None;
     for (overlay, lowers) in request.overlays.iter().zip(&lowers) {
@@ -143,10 +144,10 @@ pub(super) fn take_apart() -> Result<(), ShimError> {
     Ok(())
 }
 
-fn open_lower(lower: &Lower, request: &StartRequest, namespaces: &Namespaces) -> Result<OwnedFd, ShimError> {
+fn open_lower(lower: &Lower, request: &StartRequest, owners: &OwnedFd) -> Result<OwnedFd, ShimError> {
     let mapped;
     let owners = match lower.uid_base {
-        0 => Some(&namespaces.user),
+        0 => Some(owners),
         base if base == request.uid_base => None,
         base => {
             mapped = namespaces::mapping(base, request.uid_base)?;
@@ -156,8 +157,8 @@ fn open_lower(lower: &Lower, request: &StartRequest, namespaces: &Namespaces) ->
     open_detached(&lower.path, owners).doing(format!("open {} with shifted owners", lower.path.display()))
 }
 
-fn open_bind(bind: &Bind, namespaces: &Namespaces) -> Result<(OwnedFd, FileType), ShimError> {
-    let opened = match open_detached(&bind.source, Some(&namespaces.user)) {
+fn open_bind(bind: &Bind, owners: &OwnedFd) -> Result<(OwnedFd, FileType), ShimError> {
+    let opened = match open_detached(&bind.source, Some(owners)) {
         Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) && !bind.shift_required => {
             open_detached(&bind.source, None)
         }
@@ -194,7 +195,7 @@ fn attach(mount: &OwnedFd, at: &Path) -> io::Result<()> {
 
 /// Gives a namespace a path, because libcontainer opens it as root of the sandbox, to which
 /// `/proc` denies the descriptors of this process.
-fn bind_namespace(namespace: &OwnedFd, at: &str) -> Result<(), ShimError> {
+pub(super) fn bind_namespace(namespace: &OwnedFd, at: &str) -> Result<(), ShimError> {
     fs::write(at, "").doing(format!("make {at}"))?;
     mount(
         Some(&by_descriptor(namespace)),

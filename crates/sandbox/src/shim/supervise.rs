@@ -1,11 +1,10 @@
 //! From the request to the exit status.
 
 use std::fs::{self, File};
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use libcontainer::container::Container;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -14,15 +13,20 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::pidfd_send_signal;
 
-use super::rootfs::BOX;
-use super::{Doing, ShimError, container, namespaces, rootfs, say};
+use super::rootfs::{BOX, EMPTY, NET_NAMESPACE, USER_NAMESPACE};
+use super::{Doing, ShimError, causes, container, namespaces, rootfs, say};
+use crate::cgroup::{self, Groups};
 use crate::process::{self, ProcessRef};
 use crate::request::{Answer, EXIT_FILE, LOCK_FILE, LOG_FILE, RUN_FILE, Run, StartRequest};
-use crate::{Exit, cgroup, sys};
+use crate::{Exit, sys};
 
 /// What is kept of PID 1's output. The daemon says little there; everything beyond is read and
 /// dropped, so that nothing inside can fill the host's disk or stall.
 const MAX_LOG_BYTES: u64 = 256 * 1024;
+/// What a pipe takes at once.
+const PIPE_BYTES: usize = 4096;
+/// Characters of an error that fit into it, however they are written.
+const MAX_CAUSES: usize = 600;
 
 /// Starts the sandbox in `dir` and stays until it has ended.
 pub(super) fn run(dir: &Path, request: &StartRequest) -> Result<(), ShimError> {
@@ -39,9 +43,8 @@ pub(super) fn run(dir: &Path, request: &StartRequest) -> Result<(), ShimError> {
     )?;
 
     let name = request.id.to_string();
-    let started = start(dir, request, &own);
-    let (mut container, output, init) = match started {
-        Ok(started) => started,
+    let init = match start(dir, request, &own) {
+        Ok(init) => init,
         Err(error) => {
             // Whatever had begun ends here, so that the next start finds nothing in its way.
             let _ = cgroup::kill_and_remove(&name);
@@ -49,7 +52,7 @@ pub(super) fn run(dir: &Path, request: &StartRequest) -> Result<(), ShimError> {
             return Err(error);
         }
     };
-    let supervised = supervise(&mut container, output, &init);
+    let supervised = supervise(request, init);
     let exit = Exit {
         code: supervised.as_ref().ok().copied(),
         out_of_memory: cgroup::out_of_memory(&name),
@@ -82,25 +85,27 @@ fn lock(dir: &Path) -> Result<Flock<File>, ShimError> {
         .doing("lock the sandbox, which seems to run already")
 }
 
-fn start(dir: &Path, request: &StartRequest, own: &ProcessRef) -> Result<(Container, PipeReader, OwnedFd), ShimError> {
+/// PID 1 of a container.
+struct Init {
+    pid: Pid,
+    fd: OwnedFd,
+    output: PipeReader,
+}
+
+fn start(dir: &Path, request: &StartRequest, own: &ProcessRef) -> Result<Init, ShimError> {
     container::set_limits()?;
-    let namespaces = namespaces::create(request.uid_base)?;
+    let mut namespaces = namespaces::begin(request.uid_base)?;
     rootfs::unshare_mounts()?;
-    rootfs::assemble(dir, request, &namespaces)?;
+    rootfs::assemble(dir, request, &namespaces.user)?;
+    rootfs::bind_namespace(&namespaces.user, USER_NAMESPACE)?;
+    let groups = Groups::create(&request.id.to_string()).doing("make the cgroups")?;
+    rootfs::bind_namespace(&namespaces.net()?, NET_NAMESPACE)?;
+    drop(namespaces);
     let (output, to_output) = io::pipe().doing("make a pipe")?;
-    sys::broken_pipe_kills(true).doing("reset a signal")?;
-    let container = container::create(request, to_output)?;
-    sys::broken_pipe_kills(false).doing("ignore a signal")?;
-    // libcontainer has set the score of this process to hand it down. It stays when memory is
-    // short: without it nobody would learn how the sandbox ended.
-    let _ = fs::write("/proc/self/oom_score_adj", "0");
-    let pid = container
-        .pid()
-        .ok_or("it has no PID 1")
-        .doing("find the container")?
-        .as_raw();
+    let (pid, creator) = create(request, &groups, to_output)?;
+    groups.limit(&request.resources).doing("set the limits")?;
     let init = ProcessRef::of(pid).doing("read PID 1's status")?;
-    let pidfd = process::open(pid).ok_or("it has ended").doing("watch PID 1")?;
+    let fd = process::open(pid).ok_or("it has ended").doing("watch PID 1")?;
     write_json(
         Path::new(BOX),
         RUN_FILE,
@@ -109,16 +114,77 @@ fn start(dir: &Path, request: &StartRequest, own: &ProcessRef) -> Result<(Contai
             init: Some(init),
         },
     )?;
-    Ok((container, output, pidfd))
+    // PID 1 becomes a child of this process with the end of its creator.
+    waitpid(creator, None).doing("wait for the container's creator")?;
+    Ok(Init {
+        pid: Pid::from_raw(pid),
+        fd,
+        output,
+    })
+}
+
+/// Has a child create the container and answers the numbers of PID 1 and of the child, which ends.
+/// The child is in the sandbox's groups from the beginning, as this process must not be.
+fn create(request: &StartRequest, groups: &Groups, output: PipeWriter) -> Result<(i32, Pid), ShimError> {
+    // Whatever the child leaves behind comes here.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).doing("become the reaper")?;
+    let unified = groups.unified().doing("open the cgroup")?;
+    let (mut answer, mut answerer) = io::pipe().doing("make a pipe")?;
+    let creator = sys::fork_into(unified.as_ref(), || {
+        let created = create_in(request, groups, output)
+            .map_err(|error| (error.doing.clone(), causes(&error).chars().take(MAX_CAUSES).collect()));
+        u8::from(tell(&mut answerer, &created).is_err())
+    })
+    .doing("fork")?;
+    let created = hear(&mut answer, creator).doing("hear of the container")?;
+    match created {
+        Ok(pid) => Ok((pid, creator)),
+        Err((doing, causes)) => Err(ShimError {
+            doing,
+            source: causes.into(),
+        }),
+    }
+}
+
+/// Reads what the creator tells. Not until the pipe's end: PID 1 has the other one open, until it is let go.
+fn hear(answer: &mut PipeReader, creator: Pid) -> io::Result<Created> {
+    let ended = process::open(creator.as_raw());
+    let mut events = vec![PollFd::new(&*answer, PollFlags::IN)];
+    events.extend(ended.as_ref().map(|ended| PollFd::new(ended, PollFlags::IN)));
+    while let Err(error) = poll(&mut events, None) {
+        if error != rustix::io::Errno::INTR {
+            return Err(error.into());
+        }
+    }
+    let told = events[0].revents().contains(PollFlags::IN);
+    drop(events);
+    if !told {
+        return Err(io::Error::other("its creator ended without a word"));
+    }
+    let mut said = vec![0; PIPE_BYTES];
+    let length = answer.read(&mut said)?;
+    Ok(serde_json::from_slice(&said[..length])?)
+}
+
+/// The number of PID 1, or what could not be done and why.
+type Created = Result<i32, (String, String)>;
+
+fn tell(answerer: &mut PipeWriter, created: &Created) -> io::Result<()> {
+    answerer.write_all(&serde_json::to_vec(created)?)
+}
+
+/// Runs in the child.
+fn create_in(request: &StartRequest, groups: &Groups, output: PipeWriter) -> Result<i32, ShimError> {
+    groups.join().doing("join the cgroups")?;
+    rootfs::unshare_mounts()?;
+    cgroup::hide(EMPTY).doing("hide the cgroups")?;
+    sys::broken_pipe_kills(true).doing("reset a signal")?;
+    container::create(request, output)
 }
 
 /// Lets PID 1 go and waits until it has ended. Answers its exit code.
-fn supervise(container: &mut Container, output: PipeReader, init: &OwnedFd) -> Result<i32, ShimError> {
-    let pid = container
-        .pid()
-        .ok_or("it has no PID 1")
-        .doing("find the container")?
-        .as_raw();
+fn supervise(request: &StartRequest, init: Init) -> Result<i32, ShimError> {
+    let Init { pid, fd: init, output } = init;
     // Blocked only here: PID 1 was forked before and must not inherit it.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
@@ -127,17 +193,17 @@ fn supervise(container: &mut Container, output: PipeReader, init: &OwnedFd) -> R
     let signals =
         SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing("await signals")?;
 
-    if let Err(error) = container.start() {
-        process::kill_and_wait(init).doing("kill the container")?;
-        let _ = waitpid(Pid::from_raw(pid), None);
-        return Err(error).doing("start the container");
+    if let Err(error) = container::start(request) {
+        process::kill_and_wait(&init).doing("kill the container")?;
+        let _ = waitpid(pid, None);
+        return Err(error);
     }
     say(&Answer::Started);
     release_stdout();
     let mut log = Log::open(output)?;
     loop {
         let mut events = vec![
-            PollFd::new(init, PollFlags::IN),
+            PollFd::new(&init, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
         if let Some(output) = &log.output {
@@ -152,14 +218,14 @@ fn supervise(container: &mut Container, output: PipeReader, init: &OwnedFd) -> R
             log.copy();
         }
         if ready[1] {
-            forward(&signals, init);
+            forward(&signals, &init);
         }
         if ready[0] {
             break;
         }
     }
     log.copy_rest();
-    match waitpid(Pid::from_raw(pid), None).doing("learn how PID 1 ended")? {
+    match waitpid(pid, None).doing("learn how PID 1 ended")? {
         WaitStatus::Exited(_, code) => Ok(code),
         WaitStatus::Signaled(_, signal, _) => Ok(128 + signal as i32),
         other => Err(format!("{other:?}")).doing("learn how PID 1 ended"),
