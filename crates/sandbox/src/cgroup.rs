@@ -177,7 +177,7 @@ impl Hierarchy {
                 self.enable_below(&above)?;
             }
             match fs::create_dir(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(named(&path, error)),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(named(&path, &error)),
                 _ => {}
             }
             if self.version == 1 && self.has("cpuset") {
@@ -245,14 +245,14 @@ fn inherit(above: &Path, group: &Path, file: &str) -> io::Result<()> {
 }
 
 fn read(file: &Path) -> io::Result<String> {
-    fs::read_to_string(file).map_err(|error| named(file, error))
+    fs::read_to_string(file).map_err(|error| named(file, &error))
 }
 
 fn write(file: &Path, text: &str) -> io::Result<()> {
-    fs::write(file, text).map_err(|error| named(file, error))
+    fs::write(file, text).map_err(|error| named(file, &error))
 }
 
-fn named(file: &Path, error: io::Error) -> io::Error {
+fn named(file: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
@@ -262,13 +262,13 @@ pub(crate) fn hide(empty: &str) -> io::Result<()> {
     let unmount = |path: &Path| match umount2(path, MntFlags::MNT_DETACH) {
         // It is no mount, or has gone with the one that it was in.
         Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => Ok(()),
-        Err(error) => Err(named(path, error.into())),
+        Err(error) => Err(named(path, &error.into())),
     };
     let mounted = hierarchies()?;
     unmount(Path::new(USUAL_PLACE))?;
     mounted.iter().try_for_each(|hierarchy| unmount(&hierarchy.path))?;
     mount(Some(empty), USUAL_PLACE, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .map_err(|error| named(Path::new(USUAL_PLACE), error.into()))
+        .map_err(|error| named(Path::new(USUAL_PLACE), &error.into()))
 }
 
 /// Whether the kernel killed a process of this group because its memory limit was reached.
