@@ -66,6 +66,9 @@ const GRACE: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How many links one `CONNECT` may outlive.
 const MAX_ATTEMPTS: usize = 5;
+/// How long a stream that failed waits for the failure of its connection, which explains its own. On a
+/// host under load the two may be seen apart.
+const LOSS_SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long to wait before the next attempt. Doubles from the first of [`REDIAL_MS`] to its second.
 #[derive(Debug)]
@@ -319,7 +322,7 @@ impl Egress {
                 }
                 Ok(Ok(response)) => return Err(EgressError::Refused(Box::new(response))),
                 Ok(Err(error)) => {
-                    if attempt.is_none() || !lost_with_its_link(&link, &error).await {
+                    if attempt.is_none() || !lost_with_its_link(&link, &mut current, &error).await {
                         return Err(EgressError::Failed(error));
                     }
                     debug!("the egress link was lost under {target}: {error}");
@@ -345,13 +348,13 @@ fn connect_request(target: &Authority) -> Result<Request<Empty<Bytes>>, EgressEr
         .map_err(EgressError::Target)
 }
 
-/// The failure of a stream may be seen a moment before that of its connection.
-async fn lost_with_its_link(link: &Link, error: &hyper::Error) -> bool {
+/// The failure of a stream may be seen a moment before that of its connection, whose end is told.
+async fn lost_with_its_link(link: &Link, current: &mut watch::Receiver<Option<Link>>, error: &hyper::Error) -> bool {
     if error.is_canceled() || error.is_closed() {
         return true;
     }
-    tokio::task::yield_now().await;
-    link.is_closed()
+    let closed = async { while !link.is_closed() && current.changed().await.is_ok() {} };
+    tokio::time::timeout(LOSS_SEEN_WITHIN, closed).await.is_ok()
 }
 
 #[cfg(test)]
@@ -366,6 +369,19 @@ mod tests {
         assert_eq!(backoff.wait(1.0).as_millis(), 375);
         backoff.reset();
         assert_eq!(backoff.wait(0.0).as_millis(), 20);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_appears_cuts_the_wait_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dialer = Dialer::new(folder.path(), CONTROL_SOCKET);
+        dialer.backoff.wait(0.0);
+        let watch = FolderWatch::new(folder.path()).unwrap();
+        let _socket = tokio::net::UnixListener::bind(folder.path().join(CONTROL_SOCKET)).unwrap();
+        let cut_short = dialer.wait(Duration::from_hours(1), Some(watch));
+        let watch = tokio::time::timeout(Duration::from_mins(1), cut_short).await.unwrap();
+        assert!(watch.is_some());
+        assert_eq!(dialer.backoff.wait(0.0).as_millis(), 20);
     }
 
     #[test]

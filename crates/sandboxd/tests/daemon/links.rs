@@ -29,12 +29,14 @@ async fn the_events_end_with_the_record_and_are_not_cut_off() {
 #[tokio::test]
 async fn a_lost_connection_is_dialled_again_and_everything_goes_on() {
     let daemon = Daemon::start();
+    let go = daemon.folder().join("go");
     let control = daemon.connect().await;
     let id = control
         .open(&[
             "/bin/sh",
             "-c",
-            "stty -echo; echo ready; while read line; do echo $line; sleep 0.2; echo after $line; done",
+            "stty -echo; mkfifo \"$0\"; echo ready; while read line; do echo $line; read go < \"$0\"; echo after $line; done",
+            go.to_str().unwrap(),
         ])
         .await
         .id;
@@ -45,20 +47,21 @@ async fn a_lost_connection_is_dialled_again_and_everything_goes_on() {
     let offset = viewer.offset;
     drop(control);
     drop(viewer);
+    // Waits for its reader, and no longer.
+    tokio::fs::write(&go, "go\n").await.unwrap();
 
-    let began = Instant::now();
     let control = daemon.connect().await;
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     // What was said meanwhile is there, once.
     let mut viewer = control.attach(id, offset).await;
     assert_eq!(viewer.offset, offset);
     assert_eq!(viewer.until("after one\r\n").await, "after one\r\n");
     viewer.type_in("two\n").await;
+    tokio::fs::write(&go, "go\n").await.unwrap();
     assert_eq!(viewer.until("after two\r\n").await, "two\r\nafter two\r\n");
 }
 
 #[tokio::test]
-async fn a_server_that_is_back_is_found_within_a_second() {
+async fn a_server_that_is_back_is_found() {
     let mut daemon = Daemon::start();
     let control = daemon.connect().await;
     let id = control.open(&["/bin/sh", "-c", "sleep 1000"]).await.id;
@@ -67,14 +70,14 @@ async fn a_server_that_is_back_is_found_within_a_second() {
     // Long enough for the back-off to reach its longest wait.
     tokio::time::sleep(Duration::from_secs(2)).await;
     daemon.resume();
-    let began = Instant::now();
     let control = daemon.connect().await;
-    assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
     assert_eq!(control.get::<Vec<TerminalInfo>>("/terminals").await[0].id, id);
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_up_at_once_is_not_dialled_in_a_tight_loop() {
+    // The waits before the second to the ninth attempt, each with its jitter off.
+    const SHORTEST: Duration = Duration::from_millis((20 + 40 + 80 + 160 + 320 + 3 * 500) * 3 / 4);
     let folder = tempfile::tempdir().unwrap();
     let control = UnixListener::bind(folder.path().join(CONTROL_SOCKET)).unwrap();
     let _process = tokio::process::Command::new(crate::support::PROGRAM)
@@ -83,16 +86,13 @@ async fn a_server_that_hangs_up_at_once_is_not_dialled_in_a_tight_loop() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    soon(control.accept()).await.unwrap();
-    let mut dialled = 0;
-    let _ = tokio::time::timeout(Duration::from_secs(3), async {
-        loop {
-            control.accept().await.unwrap();
-            dialled += 1;
-        }
-    })
-    .await;
-    assert!((5..=20).contains(&dialled), "{dialled}");
+    let mut dialled = Vec::new();
+    for _ in 0..9 {
+        dialled.push(Instant::now());
+        soon(control.accept()).await.unwrap();
+    }
+    // No attempt waits for more than its predecessor's end, so on a slow machine it takes longer only.
+    assert!(dialled[0].elapsed() >= SHORTEST, "{dialled:?}");
 }
 
 #[tokio::test]
@@ -105,7 +105,5 @@ async fn what_is_open_when_the_daemon_ends_is_ended() {
         nix::sys::signal::Signal::SIGTERM,
     )
     .unwrap();
-    let began = Instant::now();
     assert_eq!(soon(daemon.process.wait()).await.unwrap().code(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }

@@ -26,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_mistle-sandboxd");
 /// Nothing here takes this long unless it is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 type RequestBody = StreamBody<ReceiverStream<Result<BodyFrame<Bytes>, std::convert::Infallible>>>;
 
