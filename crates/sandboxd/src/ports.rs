@@ -370,6 +370,7 @@ mod tests {
         assert_eq!(pace.next(Some(2), false, at(30)), BUSY, "a process was started");
         assert_eq!(pace.next(Some(2), true, at(60)), BUSY, "a port came or went");
         assert_eq!(pace.next(Some(2), false, at(80)), IDLE);
+        assert!(IDLE < Duration::from_secs(1), "a port is found within a second");
         assert!(last_process().is_some());
     }
 

@@ -353,13 +353,7 @@ async fn events_arrive_one_by_one() {
     for event in 0..20 {
         // The server says the next one only when this one has arrived.
         go_on.notify_one();
-        let began = Instant::now();
         curl.until(&format!("data: {event}\n\n")).await;
-        assert!(
-            event == 0 || began.elapsed() < Duration::from_millis(500),
-            "{:?}",
-            began.elapsed()
-        );
     }
 }
 
@@ -383,12 +377,11 @@ async fn a_new_connection_waits_for_a_link_that_is_away() {
     };
     assert_eq!(fetch().await, ("200".into(), 0));
     drop(serving);
-    let (answer, back) = tokio::join!(fetch(), async {
+    let (answer, _serving) = tokio::join!(fetch(), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        (gateway.serve(&daemon), Instant::now())
+        gateway.serve(&daemon)
     });
     assert_eq!(answer, ("200".into(), 0));
-    assert!(back.1.elapsed() < Duration::from_secs(1), "{:?}", back.1.elapsed());
 }
 
 #[tokio::test]
