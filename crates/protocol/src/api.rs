@@ -146,7 +146,8 @@ pub struct NewMessage {
     /// The conversation that it goes to.
     #[serde(default)]
     pub destination: Destination,
-    /// Files that go with it. The text may be empty with them.
+    /// Files that go with it: uploaded and not sent, or of a message that was delivered in the session.
+    /// The text may be empty with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentId>,
 }

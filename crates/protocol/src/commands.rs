@@ -67,11 +67,17 @@ pub struct RunCommand {
     /// The conversation; the session's active one otherwise.
     #[serde(default)]
     pub conversation_id: Option<ConversationId>,
+    /// Whether it begins a conversation, whichever is active.
+    #[serde(default)]
+    pub new_conversation: bool,
 }
 
 /// A command for the daemon to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunAgentCommand {
+    /// Names the request: the same one again is answered as it was, and nothing is run twice.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Its name, without a slash.
     pub name: String,
     /// What was written behind it.

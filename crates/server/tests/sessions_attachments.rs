@@ -190,7 +190,12 @@ async fn a_message_takes_its_files_once() -> Result<()> {
     };
     let not_found = (422, "attachment-not-found".to_owned(), Some("/attachments".to_owned()));
     assert_eq!(wrong(&[AttachmentId::new()]).await, not_found);
-    assert_eq!(wrong(&[notes.id, image.id]).await, not_found, "sent already");
+    let elsewhere = new_session(api, "look", &[&image]).await;
+    assert_eq!(
+        problem(&elsewhere.unwrap_err()),
+        not_found,
+        "sent already, in another session"
+    );
     let many: Vec<AttachmentId> = std::iter::repeat_with(AttachmentId::new).take(51).collect();
     assert_eq!(wrong(&many).await.1, "too-many-attachments");
     let empty = send(api, session.id, " ", &[]).await;
@@ -223,6 +228,13 @@ async fn a_message_takes_its_files_once() -> Result<()> {
     assert_eq!(said[1], "agent: I see 1:\n\n- image/png, 1 × 1");
     assert_eq!(said[2], "person: read the files [\"my notes.txt\"]");
     assert!(said[3].contains("swordfish"), "{said:?}");
+
+    // Of the same session, a later message may name them again: a turn is tried again with its files.
+    send(api, session.id, "describe the images", &[image.id]).await?;
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    let said = self::said(api, session.id).await?;
+    assert_eq!(said[4], "person: describe the images [\"dot.png\"]");
+    assert!(said[5].contains("image/png, 1 × 1"), "{said:?}");
 
     // They are kept as long as the session can be brought back, and go with it.
     let delete = async |query: &str| {

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A message takes its files in the transaction that stores it, and each file has one message at
-//! most. A row is deleted before its bytes are, and only in a state in which nobody can take it any
-//! more; bytes without a row are found and deleted later.
+//! most that carries it. One that was delivered carries its files until the session goes, so later
+//! messages of that session may name them again. A row is deleted before its bytes are, and only in
+//! a state in which nobody can take it any more; bytes without a row are found and deleted later.
 
 use jiff::Timestamp;
 use mistle_protocol::id::{AttachmentId, MessageId, OrganizationId, SessionId, UserId};
@@ -128,7 +129,8 @@ impl Store {
     }
 }
 
-/// Gives files to a message. [`StoreError::AttachmentTaken`] when one is gone or another message's.
+/// Gives files to a message. [`StoreError::AttachmentTaken`] when one is gone or another message's
+/// that was not delivered in the same session: only that one keeps its files.
 pub(crate) async fn take(
     transaction: &mut Transaction<'static, Any>,
     session: SessionId,
@@ -137,8 +139,9 @@ pub(crate) async fn take(
 ) -> Result<()> {
     for attachment in attachments {
         let done = sqlx::query(
-            "UPDATE attachments SET session_id = $2, message_id = $3
-             WHERE id = $1 AND (message_id IS NULL OR message_id = $3)",
+            "UPDATE attachments SET session_id = $2, message_id = COALESCE(message_id, $3)
+             WHERE id = $1 AND (message_id IS NULL OR message_id = $3 OR message_id IN
+                (SELECT messages.id FROM messages WHERE messages.session_id = $2 AND messages.state = 'delivered'))",
         )
         .bind(attachment.id.to_string())
         .bind(session.to_string())

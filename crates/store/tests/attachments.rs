@@ -104,6 +104,35 @@ async fn a_file_has_one_message_and_is_free_again_without_it() {
 }
 
 #[tokio::test]
+async fn a_delivered_message_keeps_its_files_and_later_ones_of_the_session_may_name_them() {
+    for database in databases().await {
+        let store = &database.store;
+        let (mut row, mut elsewhere) = (session(store).await, session(store).await);
+        let owner = (OrganizationId::new(), UserId::new());
+        let one = file(store, owner, AT).await;
+        let first = carrying(&[&one]);
+        write(store, &mut row, &first, MessageState::Queued).await.unwrap();
+        let again = carrying(&[&one]);
+        // One that waits may be removed yet, and its files with it.
+        let early = write(store, &mut row, &again, MessageState::Queued).await;
+        assert!(matches!(early, Err(StoreError::AttachmentTaken)), "{early:?}");
+        write(store, &mut row, &first, MessageState::Delivered).await.unwrap();
+        let foreign = write(store, &mut elsewhere, &carrying(&[&one]), MessageState::Queued).await;
+        assert!(matches!(foreign, Err(StoreError::AttachmentTaken)), "{foreign:?}");
+
+        for state in [MessageState::Queued, MessageState::Removed] {
+            write(store, &mut row, &again, state).await.unwrap();
+            let kept = store.attachment(one.attachment.id).await.unwrap().unwrap();
+            assert_eq!(kept.carrier, Some((row.session.id, first.message.id)), "{state:?}");
+        }
+        assert_eq!(
+            store.needless_attachments(Timestamp::now(), 10).await.unwrap(),
+            [] as [AttachmentId; 0]
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_needs_is_found_and_nothing_else() {
     for database in databases().await {
         let store = &database.store;

@@ -967,7 +967,10 @@ export interface components {
             comments?: components["schemas"]["CommentId"][];
             /** @description The conversation that it goes to. */
             destination?: components["schemas"]["Destination"];
-            /** @description Files that go with it. The text may be empty with them. */
+            /**
+             * @description Files that go with it: uploaded and not sent, or of a message that was delivered in the session.
+             *     The text may be empty with them.
+             */
             attachments?: components["schemas"]["AttachmentId"][];
         };
         /** @description A session to create. `POST /sessions` takes an `Idempotency-Key` header. */
@@ -1439,6 +1442,8 @@ export interface components {
             /** @description What was written behind it. */
             arguments?: string;
             conversation_id?: components["schemas"]["String"] | null;
+            /** @description Whether it begins a conversation, whichever is active. */
+            new_conversation?: boolean;
         };
         /** @description Something that a runtime can be told. */
         RuntimeCommand: {

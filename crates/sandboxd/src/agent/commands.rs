@@ -1,8 +1,10 @@
 //! The runtime's own commands: listed and run by the driver's task, between messages.
 //!
 //! A command is not delivered like a message: nobody keeps it, and one that can't run is refused
-//! with the reason. What it does comes back as events like everything else.
+//! with the reason. What it does comes back as events like everything else. Who asks again because
+//! no answer came names the request, and what was taken is not run again.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +23,29 @@ use super::driver::{Command, Driver, Ran, Trouble};
 use super::repositories;
 use super::runtime::{CallError, Runtime};
 use crate::problem::{Body, Refusal};
+
+/// How many commands are remembered, so that a request that is repeated runs nothing again. Who heard
+/// no answer asks again soon, and a person runs few of them.
+const MAX_REMEMBERED: usize = 32;
+
+/// The commands that were taken last, by the names of their requests.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(VecDeque<(String, CommandTaken)>);
+
+impl Taken {
+    fn before(&self, id: Option<&str>) -> Option<CommandTaken> {
+        let known = self.0.iter().find(|(known, _)| Some(known.as_str()) == id)?;
+        Some(known.1.clone())
+    }
+
+    fn remember(&mut self, id: Option<&str>, taken: &CommandTaken) {
+        let Some(id) = id else { return };
+        if self.0.len() == MAX_REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((id.to_owned(), taken.clone()));
+    }
+}
 
 /// `/agent/commands`.
 pub(super) fn routes(agent: Arc<Agent>) -> Router {
@@ -88,6 +113,9 @@ impl Driver {
         runtime: &mut R,
         command: &RunAgentCommand,
     ) -> Result<Ran, Trouble> {
+        if let Some(before) = self.taken.before(command.id.as_deref()) {
+            return Ok(Ok(before));
+        }
         let conversation_id = match self.conversation_of(plan, runtime, command).await? {
             Ok(conversation) => conversation,
             Err(why) => return Ok(Err(why)),
@@ -99,9 +127,13 @@ impl Driver {
             self.git.snapshot(Path::new(&command.cwd)).await;
         }
         let taken = heard(runtime.command(&conversation_id, running.as_ref(), command).await)?;
-        Ok(taken.map(|turn_id| CommandTaken {
-            conversation_id,
-            turn_id,
+        Ok(taken.map(|turn_id| {
+            let taken = CommandTaken {
+                conversation_id,
+                turn_id,
+            };
+            self.taken.remember(command.id.as_deref(), &taken);
+            taken
         }))
     }
 

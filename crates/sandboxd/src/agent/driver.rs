@@ -120,6 +120,8 @@ pub(crate) struct Driver {
     pub(crate) told: Vec<(ConversationId, String)>,
     /// What the runtime calls them as far as it was told.
     pub(crate) named: BTreeMap<ConversationId, String>,
+    /// The commands that were taken last.
+    pub(crate) taken: commands::Taken,
 }
 
 /// Why serving ended.

@@ -113,6 +113,7 @@ impl Agent {
             stale: Vec::new(),
             told: Vec::new(),
             named: BTreeMap::new(),
+            taken: commands::Taken::default(),
         };
         let task = tokio::spawn(driver.run());
         Ok(Arc::new(Self {

@@ -35,7 +35,19 @@ fn of_repository(commands: &[RuntimeCommand]) -> Vec<(&str, &str)> {
 }
 
 async fn run(world: &World, name: &str, arguments: &str, conversation: Option<&str>) -> Result<CommandTaken, String> {
+    run_as(None, world, name, arguments, conversation).await
+}
+
+/// Runs a command by a request that has a name.
+async fn run_as(
+    id: Option<&str>,
+    world: &World,
+    name: &str,
+    arguments: &str,
+    conversation: Option<&str>,
+) -> Result<CommandTaken, String> {
     let command = RunAgentCommand {
+        id: id.map(str::to_owned),
         name: name.to_owned(),
         arguments: arguments.to_owned(),
         conversation_id: conversation.map(str::to_owned),
@@ -111,6 +123,22 @@ async fn a_conversation_is_compacted_and_a_change_reviewed() {
         labels.contains(&"Review began") && labels.contains(&"Review ended"),
         "{labels:?}"
     );
+}
+
+#[tokio::test]
+async fn a_request_that_is_repeated_runs_nothing_again() {
+    let (world, mut events) = World::ready(ApprovalPolicy::Autonomous).await;
+    let ask = |id: &'static str| run_as(Some(id), &world, "review", "say: fine", None);
+    // Refused, it may be asked again: nothing was run.
+    assert!(run_as(Some("one"), &world, "dance", "", None).await.is_err());
+    let taken = ask("one").await.unwrap();
+    assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+    assert_eq!(ask("one").await.unwrap(), taken);
+    let other = ask("two").await.unwrap();
+    assert_eq!(events.turn_end().await, TurnOutcome::Completed);
+    assert_ne!(other.conversation_id, taken.conversation_id);
+    let reviews = labels(&events).iter().filter(|label| **label == "Review began").count();
+    assert_eq!(reviews, 2);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use http::StatusCode;
 use mistle_protocol::commands::{CommandTaken, RunCommand, RuntimeCommand};
 use mistle_protocol::id::SessionId;
 
-use super::extract::{Json, Path};
+use super::extract::{IdempotencyKey, Json, Path};
 use super::problem::ApiResult;
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -22,13 +22,18 @@ pub(crate) async fn list(
 }
 
 /// Runs a command. It is not queued: one that can't run is refused. What it does is in the record.
-#[utoipa::path(post, operation_id = "commands_run", path = "/sessions/{session_id}/commands", tag = "sessions", params(("session_id" = SessionId, Path)), request_body = RunCommand, responses((status = 202, body = CommandTaken)))]
+/// The same `Idempotency-Key` again answers as before and runs nothing again.
+#[utoipa::path(post, operation_id = "commands_run", path = "/sessions/{session_id}/commands", tag = "sessions", params(("session_id" = SessionId, Path), ("Idempotency-Key" = Option<String>, Header, max_length = 128)), request_body = RunCommand, responses((status = 202, body = CommandTaken)))]
 pub(crate) async fn run(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<SessionId>,
+    IdempotencyKey(key): IdempotencyKey,
     Json(command): Json<RunCommand>,
 ) -> ApiResult<(StatusCode, Json<CommandTaken>)> {
-    let taken = app.sessions.run_command(&caller.ctx, id, command).await?;
+    let taken = app
+        .sessions
+        .run_command(&caller.ctx, id, command, key.as_deref())
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(taken)))
 }

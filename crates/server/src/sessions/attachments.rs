@@ -43,25 +43,28 @@ impl Sessions {
         Ok(row)
     }
 
-    /// Puts files into a message. They are taken in the transaction that stores it.
+    /// Puts files into a message of a session that the actor may use. They are taken in the
+    /// transaction that stores it.
     pub(super) async fn with_attachments(
         &self,
         ctx: &OpContext,
+        session: SessionId,
         message: &mut QueuedMessage,
         ids: &[AttachmentId],
         key: Option<&Key>,
     ) -> Result<()> {
         let repeated = !ids.is_empty() && self.is_repeated(key).await?;
-        message.attachments = found(&self.shared, ctx, ids, repeated).await?;
+        message.attachments = found(&self.shared, ctx, Some(session), ids, repeated).await?;
         Ok(())
     }
 }
 
-/// The files of a message, each once. A `repeated` request is answered as it was, whatever became of
-/// its files.
+/// The files of a message, each once: free ones of the actor, and those that an earlier message of
+/// its session took along. A `repeated` request is answered as it was, whatever became of its files.
 pub(super) async fn found(
     shared: &Shared,
     ctx: &OpContext,
+    session: Option<SessionId>,
     ids: &[AttachmentId],
     repeated: bool,
 ) -> Result<Vec<Attachment>> {
@@ -75,10 +78,16 @@ pub(super) async fn found(
             continue;
         }
         let row = shared.needs.store.attachment(*id).await.map_err(internal)?;
-        let own = row.filter(|row| is_own(ctx, row) && (repeated || row.carrier.is_none()));
-        let Some(row) = own else {
-            let message =
-                format!("There is no file {id} to send: it was sent already, or deleted after a day. Upload it again.");
+        let usable = row.filter(|row| match row.carrier {
+            // Whether that message was delivered is decided where this one is stored.
+            Some((carrier, _)) if Some(carrier) == session => true,
+            Some(_) => repeated && is_own(ctx, row),
+            None => is_own(ctx, row),
+        });
+        let Some(row) = usable else {
+            let message = format!(
+                "There is no file {id} to send: it goes with another message, or was deleted after a day. Upload it again."
+            );
             return Err(invalid("attachment-not-found", message));
         };
         attachments.push(row.attachment);

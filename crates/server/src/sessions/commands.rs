@@ -26,15 +26,24 @@ impl Sessions {
         Ok(listed.into_iter().take(MAX_COMMANDS).filter_map(shown).collect())
     }
 
-    /// Runs one of them. What it does is in the record.
-    pub async fn run_command(&self, ctx: &OpContext, id: SessionId, run: RunCommand) -> Result<CommandTaken> {
+    /// Runs one of them. What it does is in the record. The same key again runs nothing again, as
+    /// long as the daemon lives: so a client that heard no answer may ask once more.
+    pub async fn run_command(
+        &self,
+        ctx: &OpContext,
+        id: SessionId,
+        run: RunCommand,
+        idempotency_key: Option<&str>,
+    ) -> Result<CommandTaken> {
         check(&run)?;
         let (row, control) = self.control(ctx, id).await?;
         let conversation_id = match run.conversation_id {
             Some(wanted) => Some(self.known_conversation(id, wanted).await?),
+            None if run.new_conversation => None,
             None => row.session.conversation_id,
         };
         let run = RunAgentCommand {
+            id: idempotency_key.map(|key| format!("{} {key}", ctx.user_id)),
             name: run.name,
             arguments: run.arguments,
             conversation_id,
@@ -47,7 +56,10 @@ impl Sessions {
 }
 
 fn check(run: &RunCommand) -> Result<()> {
-    let (pointer, message) = if !is_name(&run.name) {
+    let (pointer, message) = if run.new_conversation && run.conversation_id.is_some() {
+        let message = "A command runs in a conversation or begins one, not both.".to_owned();
+        ("/new_conversation", message)
+    } else if !is_name(&run.name) {
         ("/name", "This can't be the name of a command.".to_owned())
     } else if run.arguments.len() > MAX_COMMAND_ARGUMENTS {
         let limit = MAX_COMMAND_ARGUMENTS / 1024;
@@ -114,14 +126,20 @@ mod tests {
         let run = |name: &str, arguments: String| RunCommand {
             name: name.to_owned(),
             arguments,
-            conversation_id: None,
+            ..RunCommand::default()
         };
         assert!(check(&run("review", String::new())).is_ok());
+        let either = RunCommand {
+            conversation_id: Some("c".to_owned()),
+            new_conversation: true,
+            ..run("review", String::new())
+        };
         let pointer = |run: &RunCommand| match check(run) {
             Err(SessionError::Invalid { pointer, .. }) => pointer,
             _ => "",
         };
         assert_eq!(pointer(&run("re view", String::new())), "/name");
+        assert_eq!(pointer(&either), "/new_conversation");
         let long = "x".repeat(MAX_COMMAND_ARGUMENTS + 1);
         assert_eq!(pointer(&run("review", long)), "/arguments");
     }

@@ -37,7 +37,7 @@ pub(super) async fn create(
     {
         return repeated(shared, &earlier).await;
     }
-    let attachments = attachments::found(shared, ctx, &new.attachments, false).await?;
+    let attachments = attachments::found(shared, ctx, None, &new.attachments, false).await?;
     check_task(&new.task, !attachments.is_empty())?;
     check_name("model-invalid", "/model", new.model.as_deref())?;
     check_name("effort-invalid", "/effort", new.effort.as_deref())?;

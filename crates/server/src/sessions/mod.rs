@@ -445,7 +445,7 @@ impl Sessions {
         let mut message = queue::compose(new.text, new.delivery, new.model, new.effort, jiff::Timestamp::now());
         message.destination = new.destination;
         self.with_comments(id, &mut message, new.comments, key.as_ref()).await?;
-        self.with_attachments(ctx, &mut message, &new.attachments, key.as_ref())
+        self.with_attachments(ctx, id, &mut message, &new.attachments, key.as_ref())
             .await?;
         let message = Box::new(message);
         self.command(row, |reply| Command::Send { message, key, reply }).await

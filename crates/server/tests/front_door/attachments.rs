@@ -40,6 +40,40 @@ async fn a_file_that_was_not_sent_is_its_makers_alone() {
 }
 
 #[tokio::test]
+async fn a_foreign_file_in_a_message_is_one_that_does_not_exist() {
+    let app = TestApp::with_sessions().await;
+    let stranger = app.stranger().await;
+    let upload = app.request(Method::POST, "/attachments?name=a.txt").body("hello");
+    let file: Value = upload.send().await.unwrap().json().await.unwrap();
+    let post = |path: &str, body: &Value| {
+        let request = app.http.post(app.api(path)).bearer_auth(&stranger).json(body);
+        async move { request.send().await.unwrap() }
+    };
+    let own: Value = post("/sessions", &json!({ "task": "say: hello" }))
+        .await
+        .json()
+        .await
+        .unwrap();
+    let messages = format!("/sessions/{}/messages", own["id"].as_str().unwrap());
+    let mut refused = Vec::new();
+    for id in [file["id"].as_str().unwrap().to_owned(), AttachmentId::new().to_string()] {
+        let named = json!({ "text": "read it", "attachments": [id] });
+        let answer: Value = post(&messages, &named).await.json().await.unwrap();
+        assert_eq!(
+            (&answer["status"], &answer["type"], &answer["pointer"]),
+            (&json!(422), &json!("attachment-not-found"), &json!("/attachments"))
+        );
+        refused.push(answer["detail"].as_str().unwrap().replace(&id, ""));
+    }
+    // Nothing tells that one of them is there.
+    assert_eq!(refused[0], refused[1]);
+    // Its maker still has it to send.
+    let sent = json!({ "task": "x", "attachments": [file["id"]] });
+    let kept = app.http.post(app.api("/sessions")).bearer_auth(app.token()).json(&sent);
+    assert_eq!(kept.send().await.unwrap().status(), 201);
+}
+
+#[tokio::test]
 async fn an_upload_comes_from_our_own_page_or_with_a_token() {
     let app = TestApp::start().await;
     let cookie = app.sign_in().await;
