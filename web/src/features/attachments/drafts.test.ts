@@ -130,3 +130,19 @@ test("files that the server has deleted do not come back", async () => {
   await settle();
   expect(states(drafts)).toEqual(["kept done"]);
 });
+
+test("who leaves is asked while an upload is under way, and at no other time", async () => {
+  const asks = () => !window.dispatchEvent(new Event("beforeunload", { cancelable: true }));
+  const drafts = fresh();
+  expect(asks()).toBe(false);
+  drafts.add([file("a"), file("b")]);
+  expect(asks()).toBe(true);
+  wire.uploads[0]?.done(attachment("a"));
+  await settle();
+  expect(asks()).toBe(true);
+  wire.uploads[1]?.fail();
+  await settle();
+  expect(states(drafts)).toEqual(["a done", "b failed"]);
+  expect(asks()).toBe(false);
+  for (const { key } of drafts.drafts.files) drafts.remove(key);
+});

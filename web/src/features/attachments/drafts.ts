@@ -1,7 +1,8 @@
 /**
  * Files on their way to the next message of a session, or of a new one (`scope`). They are uploaded
  * as soon as they are added. What is uploaded is remembered by this browser, so that a reload loses
- * none; what is being uploaded lives as long as the page, whatever part of it is shown.
+ * none; what is being uploaded lives as long as the page, whatever part of it is shown, and who is
+ * about to leave it is asked first.
  */
 import { type Attachment, attachmentsApi, upload } from "../../api/attachments";
 import { ApiError, asApiError, newIdempotencyKey } from "../../api/client";
@@ -86,6 +87,17 @@ function uploading(): number {
   for (const scope of scopes.values())
     for (const file of scope.drafts.files) if (file.status === "uploading") count++;
   return count;
+}
+
+/** The browser asks in its own words whether to leave. */
+const askFirst = (event: BeforeUnloadEvent) => event.preventDefault();
+
+/** Asks only while something would be lost: a page that listens always is not kept for "Back". */
+function guard(): void {
+  let pending = 0;
+  for (const scope of scopes.values()) pending += scope.drafts.pending;
+  if (pending > 0) window.addEventListener("beforeunload", askFirst);
+  else window.removeEventListener("beforeunload", askFirst);
 }
 
 function pumpAll(): void {
@@ -224,6 +236,7 @@ class Scope {
     const { done } = this.#drafts;
     const same = done.length === before.length && done.every((file, i) => file.id === before[i]?.id);
     if (!same) writeStored(storageKey(this.#scope), done.length > 0 ? done : undefined);
+    guard();
     for (const listener of this.#listeners) listener();
   }
 }
