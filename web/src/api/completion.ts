@@ -8,6 +8,9 @@ export type FoundFile = Schemas["FoundFile"];
 export type FoundFiles = Schemas["FoundFiles"];
 export type RuntimeCommand = Schemas["RuntimeCommand"];
 export type CommandTaken = Schemas["CommandTaken"];
+/** A command as it is asked for. */
+export type RunCommand = Required<Pick<Schemas["RunCommand"], "name" | "arguments">> &
+  Pick<Schemas["RunCommand"], "conversation_id" | "new_conversation">;
 
 const base = (session: string) => `/sessions/${encodeURIComponent(session)}`;
 
@@ -20,10 +23,11 @@ export const completionApi = {
     ),
   commands: (session: string) =>
     request<RuntimeCommand[]>(`${base(session)}/commands`, { action: "Load commands" }),
-  run: (session: string, name: string, args: string) =>
+  run: (session: string, body: RunCommand, idempotencyKey: string) =>
     request<CommandTaken>(`${base(session)}/commands`, {
-      action: `Run /${name}`,
+      action: `Run /${body.name}`,
       method: "POST",
-      body: { name, arguments: args },
+      body,
+      idempotencyKey,
     }),
 };

@@ -98,7 +98,7 @@ test("trying again knows what was said and whether something was done", () => {
     .command("rm x", "", 1)
     .end({ status: "failed", code: "model_stream_cut", message: "cut" });
   const transcript = reduce(EMPTY, recorder.events);
-  expect(lastMessageOf(transcript, first)).toBe("First");
+  expect(lastMessageOf(transcript, first)).toMatchObject({ text: "First" });
   expect(didWork(transcript, first)).toBe(false);
   expect(didWork(transcript, recorder.turn)).toBe(true);
 });

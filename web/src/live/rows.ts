@@ -193,12 +193,12 @@ function entryRow(
   }
 }
 
-/** The text that began a turn, or that was last said in it: what "Try again" says once more. */
-export function lastMessageOf(transcript: Transcript, turnId: string): string | undefined {
+/** The message that began a turn, or that was last said in it: what "Try again" says once more. */
+export function lastMessageOf(transcript: Transcript, turnId: string): Body<"user_message"> | undefined {
   for (let i = transcript.entries.length - 1; i >= 0; i--) {
     const entry = transcript.entries[i];
     if (entry?.kind === "item" && entry.item.turn_id === turnId && entry.item.body.kind === "user_message") {
-      return entry.item.body.text;
+      return entry.item.body;
     }
   }
   return undefined;

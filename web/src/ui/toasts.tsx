@@ -55,8 +55,8 @@ function goOn(toast: Toast): void {
 const offered = () => toasts.findLast((toast) => toast.action);
 
 /** Stays until dismissed: a failure must not disappear while one looks away. */
-export function sayError(error: unknown, action = "The action"): void {
-  set([...toasts, { id: nextId++, error: asApiError(error, action) }].slice(-MAX_TOASTS));
+export function sayError(error: unknown, action = "The action", offer?: ToastAction): void {
+  set([...toasts, { id: nextId++, error: asApiError(error, action), action: offer }].slice(-MAX_TOASTS));
 }
 
 function ToastButton({ action, onDone }: { action: ToastAction; onDone: () => void }) {

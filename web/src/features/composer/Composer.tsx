@@ -13,7 +13,7 @@ import type { Delivery, Session, Usage } from "../../api/types";
 import { isOverlayOpen, useCommands } from "../../keys/registry";
 import type { SessionChannel } from "../../live/channel";
 import { Button } from "../../ui/Button";
-import { readStored, useStored, writeStored } from "../../ui/storage";
+import { readStored, writeStored } from "../../ui/storage";
 import { Tip } from "../../ui/Tip";
 import { AttachButton } from "../attachments/AttachButton";
 import { AttachmentChips } from "../attachments/AttachmentChips";
@@ -23,13 +23,13 @@ import { useAttachments, useSendWhenUploaded, waitingLabel } from "../attachment
 import { useSessionActions } from "../session/actions";
 import { canStart, runtimeName } from "../session/status";
 import "./composer.css";
+import { useChoice } from "./choice";
+import type { RunNamed } from "./completion/run";
 import { useCompletion } from "./completion/use-completion";
 import { ModelPickers } from "./ModelPickers";
-import { type Choice, resolveChoice } from "./models";
 
 /** What the server accepts, in bytes. */
 const MAX_BYTES = 1024 * 1024;
-const NO_CHOICE: Choice = { model: null, effort: null };
 
 export interface ComposerHandle {
   focus: () => void;
@@ -42,6 +42,8 @@ interface ComposerProps {
   /** What drafts are kept under. */
   scope: string;
   channel: Pick<SessionChannel, "send">;
+  /** Runs one of the runtime's commands in the conversation. */
+  onRun: RunNamed;
   usage: Usage | null;
   /** What was said before, newest last. */
   history: readonly string[];
@@ -100,6 +102,7 @@ export function Composer({
   session,
   scope,
   channel,
+  onRun,
   usage,
   history,
   comments,
@@ -108,12 +111,11 @@ export function Composer({
   ref,
 }: ComposerProps) {
   const [text, setText] = useDraft(scope);
-  const [choice, setChoice] = useStored<Choice>(`model:${session.id}`, NO_CHOICE);
+  const { choice, resolved, sent, choose } = useChoice(session, scope);
   const [recalled, setRecalled] = useState(0);
   const area = useRef<HTMLTextAreaElement>(null);
   const actions = useSessionActions();
-  const completion = useCompletion({ session, area, text, setText });
-  const resolved = resolveChoice(session.models, choice, session);
+  const completion = useCompletion({ session, area, text, setText, onRun });
   const mode = modeOf(session);
   const tooLong = text.length > MAX_BYTES / 4 && new Blob([text]).size > MAX_BYTES;
   const files = useAttachments(scope);
@@ -152,8 +154,7 @@ export function Composer({
     void channel.send({
       text,
       delivery,
-      model: choice.model && resolved.model ? resolved.model.id : null,
-      effort: choice.effort && resolved.effort ? resolved.effort : null,
+      ...sent,
       comments: [...comments],
       attachments: draftsOf(scope).take(),
     });
@@ -278,12 +279,18 @@ export function Composer({
         <ModelPickers
           models={session.models}
           resolved={resolved}
-          onModel={(model) => setChoice({ model, effort: choice.effort })}
-          onEffort={(effort) => setChoice({ ...choice, effort })}
+          onModel={(model) => choose({ ...choice, model })}
+          onEffort={(effort) => choose({ ...choice, effort })}
         />
         <Context usage={usage} />
         <span className="spacer" />
-        <span className="composer-hint">{mode.working ? canSend && "↵ steers · ⇥ queues" : mode.hint}</span>
+        <span className="composer-hint" role="status">
+          {completion.running
+            ? `Running /${completion.running}…`
+            : mode.working
+              ? canSend && "↵ steers · ⇥ queues"
+              : mode.hint}
+        </span>
         {mode.working && (
           <Button
             look="ghost"

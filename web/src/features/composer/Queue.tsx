@@ -116,7 +116,7 @@ export function Queue({ session, messages }: QueueProps) {
               </div>
               {running && (
                 <IconButton
-                  label="Send now"
+                  label={message.error ? "Try again" : "Send now"}
                   disabled={message.sending}
                   onClick={() =>
                     attempt("Send now", api.patchMessage(session.id, message.id, { delivery: "steer" }))

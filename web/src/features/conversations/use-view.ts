@@ -7,6 +7,7 @@ import type { ChannelSnapshot, OwnMessage, SessionChannel } from "../../live/cha
 import { activeView, conversationIn, isStarter, NEW, resolve } from "../../live/conversations";
 import { readStored, writeStored } from "../../ui/storage";
 import { draftsOf } from "../attachments/drafts";
+import { copyChoice, moveChoice } from "../composer/choice";
 
 export interface View {
   /** A conversation, the message that starts one, or `new`. */
@@ -17,6 +18,8 @@ export interface View {
   scope: string;
   /** Shows another conversation. Nothing that runs is touched. */
   show: (id: string) => void;
+  /** Goes to the conversation that something else than a message began here. */
+  begun: (id: string) => void;
   /** The session's channel, for what is said in this view. */
   channel: Pick<SessionChannel, "send">;
 }
@@ -31,6 +34,7 @@ export function scopeOf(session: Pick<Session, "id" | "conversations">, view: st
 
 function moveDrafts(from: string, to: string): void {
   if (from === to) return;
+  moveChoice(from, to);
   const text = readStored(`draft:${from}`, "");
   if (text) writeStored(`draft:${to}`, text);
   writeStored(`draft:${from}`, undefined);
@@ -81,7 +85,8 @@ export function useView(session: Session, snapshot: ChannelSnapshot, channel: Se
     (next: string, replace: boolean) => {
       const url = new URL(window.location.href);
       url.searchParams.set(PARAMETER, next);
-      navigate(`${location}${url.search}${url.hash}`, { replace });
+      // In its place in the history, it keeps what that step was marked with.
+      navigate(`${location}${url.search}${url.hash}`, { replace, state: replace ? history.state : null });
     },
     [navigate, location],
   );
@@ -100,13 +105,22 @@ export function useView(session: Session, snapshot: ChannelSnapshot, channel: Se
 
   const show = useCallback(
     (next: string) => {
+      if (next === NEW) copyChoice(scope, scopeOf(session, NEW));
       go(next, false);
       if (next !== NEW && !isStarter(next)) {
         // Others that name no conversation go where a person was last. Nobody waits for it.
         api.patchSession(session.id, { conversation_id: next }).catch(() => undefined);
       }
     },
-    [go, session.id],
+    [go, session, scope],
+  );
+  const begun = useCallback(
+    (next: string) => {
+      moveChoice(scope, scopeOf(session, next));
+      setAccepted(next);
+      go(next, true);
+    },
+    [go, session, scope],
   );
 
   // The message that starts what is in view, while no server has it.
@@ -149,5 +163,5 @@ export function useView(session: Session, snapshot: ChannelSnapshot, channel: Se
     [channel, id, lost, go],
   );
   const talk = useMemo(() => ({ send }), [send]);
-  return { id, key: `${session.id} ${shown.key}`, scope, show, channel: talk };
+  return { id, key: `${session.id} ${shown.key}`, scope, show, begun, channel: talk };
 }

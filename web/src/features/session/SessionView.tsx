@@ -22,6 +22,8 @@ import { groupBy } from "../changes/group";
 import { useCommentActions } from "../changes/marks";
 import { unavailable, useChanges } from "../changes/use-changes";
 import { Composer, type ComposerHandle } from "../composer/Composer";
+import { useChoice, useKeptChoice } from "../composer/choice";
+import { runIn } from "../composer/completion/run";
 import { Queue } from "../composer/Queue";
 import { ConversationBar } from "../conversations/ConversationBar";
 import { Elsewhere } from "../conversations/Elsewhere";
@@ -42,7 +44,7 @@ import { LinkBar } from "./LinkBar";
 import { SessionHeader } from "./SessionHeader";
 import "./session-view.css";
 import { canStart, canStop } from "./status";
-import { type Panels, sharedLink, usePanels } from "./view-url";
+import { type Panels, sharedLink, usePanels, usePhonePane } from "./view-url";
 import { folderOf, noRepository, workspacesOf } from "./workspaces";
 
 const ChangesPanel = lazy(() => import("../changes/ChangesPanel"));
@@ -142,8 +144,8 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
   const narrow = useIsNarrow();
   const [, navigate] = useLocation();
   const actions = useSessionActions();
-  const [panels, setPanels] = usePanels(session.id, PANELS);
-  const [pane, setPane] = useState<"chat" | "changes" | "terminal" | "ports">("chat");
+  const [pane, setPane] = usePhonePane(narrow);
+  const [panels, setPanels] = usePanels(session.id, PANELS, narrow);
   const [renaming, setRenaming] = useState(false);
   const composer = useRef<ComposerHandle>(null);
   const transcriptRef = useRef<TranscriptHandle>(null);
@@ -207,17 +209,29 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
     latest.current = transcript;
   });
   const talk = view.channel;
+  const choice = useChoice(session, view.scope);
+  useKeptChoice(choice, session.conversation_id != null);
+  const chosen = choice.sent;
   const onTryAgain = useCallback(
     (turnId: string) => {
       const said = lastMessageOf(latest.current, turnId);
       // What was done already must not be done twice: then the agent is asked to go on from there.
-      const text =
+      const again =
         said && !didWork(latest.current, turnId)
-          ? said
-          : "The last turn failed before it was done. Please continue.";
-      void talk.send({ text, delivery: "steer" });
+          ? { text: said.text, attachments: said.attachments ?? [] }
+          : { text: "The last turn failed before it was done. Please continue." };
+      void talk.send({ ...again, ...chosen, delivery: "steer" });
     },
-    [talk],
+    [talk, chosen],
+  );
+  const { begun, id: viewed } = view;
+  const onRun = useCallback(
+    async (name: string, args: string, key: string) => {
+      const taken = await runIn(session.id, viewed, name, args, key);
+      if (viewed === NEW) begun(taken.conversation_id);
+      return taken;
+    },
+    [session.id, viewed, begun],
   );
   const context = useMemo<RowContext>(
     () => ({
@@ -247,7 +261,7 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
     void actions.remove(session, back).then((done) => done && navigate("/"));
   };
   const toggleTerminal = () => {
-    if (narrow) return setPane(pane === "chat" ? "terminal" : "chat");
+    if (narrow) return setPane(pane === "terminal" ? "chat" : "terminal");
     setPanels({ ...panels, terminal: !panels.terminal });
     if (panels.terminal) setTimeout(() => composer.current?.focus());
   };
@@ -257,14 +271,14 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
     if (!open) setTimeout(() => composer.current?.focus());
   };
   const tuiReason = tuiOff(session);
-  const tuiOpen = panels.tui === true && tuiReason === undefined;
+  const tuiOpen = (narrow ? pane === "tui" : panels.tui === true) && tuiReason === undefined;
   const showTui = useCallback(
     (open: boolean) => {
-      setPane("chat");
-      setPanels({ ...panels, tui: open });
+      if (narrow) setPane(open ? "tui" : "chat");
+      else setPanels({ ...panels, tui: open });
       if (!open) setTimeout(() => composer.current?.focus());
     },
-    [panels, setPanels],
+    [narrow, panels, setPanels, setPane],
   );
   const changesOpen = narrow ? pane === "changes" : (panels.changes ?? false);
   const showComment = useRef((_: Comment) => {});
@@ -394,7 +408,7 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
   // The only pane of a phone is what the page is about.
   const ChangesArea = narrow ? "main" : "section";
   const width = Math.min(panels.width ?? CHANGES_WIDTH, maxWidth);
-  const showMain = !narrow || pane === "chat";
+  const showMain = !narrow || pane === "chat" || pane === "tui";
   const showChat = showMain && !tuiOpen;
   const showTerminal = narrow ? pane === "terminal" : panels.terminal;
 
@@ -461,6 +475,7 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
                   session={session}
                   scope={view.scope}
                   channel={talk}
+                  onRun={onRun}
                   usage={session.usage ?? null}
                   history={history}
                   comments={drafts.map((comment) => comment.id)}
@@ -561,7 +576,7 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
       </div>
       {narrow && (
         <nav className="bottom-tabs" aria-label="Panes">
-          <button type="button" aria-pressed={pane === "chat"} onClick={() => setPane("chat")}>
+          <button type="button" aria-pressed={showMain} onClick={() => setPane("chat")}>
             <MessageSquare size={16} aria-hidden="true" />
             Chat
           </button>

@@ -5,6 +5,7 @@ import { api } from "../../api/client";
 import type { Session, Workspace } from "../../api/types";
 import { applySession, removeSession } from "../../live/sessions";
 import { say, sayError } from "../../ui/toasts";
+import { canStart } from "./status";
 
 async function attempt(action: string, work: () => Promise<void>): Promise<boolean> {
   try {
@@ -21,16 +22,21 @@ function foresee(client: QueryClient, session: Session, patch: Partial<Session>)
   applySession(client, { ...session, ...patch });
 }
 
+const start = (client: QueryClient, session: Session) =>
+  attempt("Start session", async () => applySession(client, await api.startSession(session.id)));
+
 const restore = (client: QueryClient, session: Session) =>
   attempt("Restore session", async () => {
-    applySession(client, await api.restoreSession(session.id));
-    say(`Restored “${session.title}”`);
+    const restored = await api.restoreSession(session.id);
+    applySession(client, restored);
+    // One that still stops can't be started yet; its own page offers it when it can.
+    const next = { label: "Start", run: () => void start(client, restored) };
+    say(`Restored “${session.title}”`, canStart(restored) ? next : undefined);
   });
 
 export function sessionActions(client: QueryClient) {
   return {
-    start: (session: Session) =>
-      attempt("Start session", async () => applySession(client, await api.startSession(session.id))),
+    start: (session: Session) => start(client, session),
     stop: (session: Session) =>
       attempt("Stop session", async () => applySession(client, await api.stopSession(session.id))),
     interrupt: (session: Session) =>

@@ -12,12 +12,13 @@ import {
   useRef,
   useState,
 } from "react";
-import { completionApi, type RuntimeCommand } from "../../../api/completion";
+import type { RuntimeCommand } from "../../../api/completion";
 import type { Session } from "../../../api/types";
 import { sayError } from "../../../ui/toasts";
 import { Completions } from "./Completions";
 import { caretPoint } from "./caret";
 import type { Option } from "./options";
+import { newRun, notRun, type RunNamed } from "./run";
 import { commandIn, insertAt, type Trigger, triggerAt } from "./trigger";
 import { commandsKey, commandsQuery, useOptions } from "./use-options";
 
@@ -26,18 +27,20 @@ interface Field {
   area: RefObject<HTMLTextAreaElement | null>;
   text: string;
   setText: (text: string) => void;
+  onRun: RunNamed;
 }
 
 /** The width of the list, so that it stays inside of the composer. */
 const LIST_WIDTH = 420;
 
-export function useCompletion({ session, area, text, setText }: Field) {
+export function useCompletion({ session, area, text, setText, onRun }: Field) {
   const id = useId();
   const client = useQueryClient();
   const [caret, setCaret] = useState<number>();
   const [closed, setClosed] = useState<number>();
   const [active, setActive] = useState(0);
   const [place, setPlace] = useState({ left: 0, bottom: 0 });
+  const [running, setRunning] = useState<string>();
   const wantedCaret = useRef<number>(undefined);
   /** Enter was pressed before the answer to what was typed came. */
   const chooseFirst = useRef(false);
@@ -80,19 +83,27 @@ export function useCompletion({ session, area, text, setText }: Field) {
     setCaret(position);
   });
 
-  const run = async (name: string, args: string, written: string) => {
-    setText("");
+  const run = async (name: string, args: string, written: string, key = newRun()) => {
+    if (area.current?.value === written) setText("");
+    setRunning(name);
     try {
-      await completionApi.run(session.id, name, args);
+      await onRun(name, args, key);
     } catch (error) {
       // Nothing typed is lost, unless something else was typed meanwhile.
       if (area.current?.value === "") setText(written);
-      sayError(error, `Run /${name}`);
+      const again = () => void run(name, args, written, key);
+      sayError(notRun(error, name), undefined, { label: "Run again", run: again });
+    } finally {
+      setRunning(undefined);
     }
+  };
+  const runNow = (name: string, args: string, written: string) => {
+    setText("");
+    return run(name, args, written);
   };
   const choose = (option: Option, on: Trigger) => {
     area.current?.focus();
-    if (option.run) return void run(option.run, "", `/${option.run}`);
+    if (option.run) return void runNow(option.run, "", `/${option.run}`);
     const edit = insertAt(text, on, option.insert);
     wantedCaret.current = edit.caret;
     setText(edit.text);
@@ -141,7 +152,7 @@ export function useCompletion({ session, area, text, setText }: Field) {
     if (!written || session.state !== "running") return otherwise();
     const decide = (known: readonly RuntimeCommand[]) => {
       const isAction = known.some(({ name, kind }) => name === written.name && kind.kind === "action");
-      return isAction ? void run(written.name, written.args, text) : otherwise();
+      return isAction ? void runNow(written.name, written.args, text) : otherwise();
     };
     const known = client.getQueryData<RuntimeCommand[]>(commandsKey(session));
     if (known) return decide(known);
@@ -157,6 +168,8 @@ export function useCompletion({ session, area, text, setText }: Field) {
   const listed = open && options.length > 0;
   return {
     open,
+    /** The command whose answer is awaited. */
+    running,
     runText,
     /** Called when text or caret may have changed. */
     follow,
