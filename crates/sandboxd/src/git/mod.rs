@@ -53,6 +53,8 @@ use self::watch::Watcher;
 const MAX_REPOSITORIES: usize = 64;
 /// For how long the paths of a tree are kept that nobody searches.
 const SEARCH_IDLE: Duration = Duration::from_mins(2);
+/// For how long after a search the next one is taken for more letters of it.
+const TYPING: Duration = Duration::from_secs(3);
 /// How long the beginning of a turn may wait for its snapshot. A tree that takes longer gets it
 /// a moment into the turn.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(2);
@@ -71,17 +73,35 @@ struct Shared {
     merge_bases: MergeBases,
     watchers: Mutex<BTreeMap<PathBuf, Weak<Watcher>>>,
     searched: Mutex<Option<Searched>>,
+    /// Held by whoever lists the paths.
+    listing: tokio::sync::Mutex<()>,
 }
 
 /// The paths that were searched last.
 #[derive(Debug)]
 struct Searched {
     root: PathBuf,
-    /// Tells whether the paths are still all of them.
-    watcher: Arc<Watcher>,
-    generation: u64,
+    /// Tells whether the paths are still all of them; none when they never were.
+    watched: Option<(Arc<Watcher>, u64)>,
     paths: Arc<Paths>,
     used: Instant,
+}
+
+/// Paths that are known.
+struct KnownPaths {
+    paths: Arc<Paths>,
+    /// Whether they are all that there are.
+    fresh: bool,
+    /// Whether they were, and somebody searches in them letter by letter.
+    typing: bool,
+}
+
+impl KnownPaths {
+    /// Whether an answer is good enough while the paths are listed again: it would be no longer
+    /// otherwise, or the next letter is on its way.
+    fn suffice(&self, found: &FoundFiles, limit: usize) -> bool {
+        self.fresh || found.files.len() >= limit || (self.typing && !found.files.is_empty())
+    }
 }
 
 impl Repositories {
@@ -95,6 +115,7 @@ impl Repositories {
                 merge_bases: MergeBases::default(),
                 watchers: Mutex::default(),
                 searched: Mutex::default(),
+                listing: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -131,29 +152,58 @@ impl Repositories {
         watcher
     }
 
-    /// Files of the tree that a folder is in, best match first.
+    /// Files of the tree that a folder is in, best match first. A list that is not the newest is
+    /// good for letters on the way: it is made again meanwhile.
     async fn search(&self, cwd: &Path, search: String, limit: usize) -> Result<FoundFiles, GitError> {
         let repository = self.at(cwd);
         let root = repository
             .as_ref()
             .map_or_else(|| cwd.to_owned(), |found| found.location.top.clone());
-        let paths = match self.known_paths(&root) {
-            Some(paths) => paths,
-            None => self.list_paths(cwd, root.clone(), repository).await?,
+        let search: Arc<str> = search.into();
+        let known = match (self.known_paths(&root), &repository) {
+            (Some(known), _) => Some(known),
+            (None, Some(repository)) => Some(self.list_tracked(&root, repository).await?),
+            (None, None) => None,
         };
-        let found = tokio::task::spawn_blocking(move || {
-            let exists = |path: &[u8]| root.join(repository::os(path)).symlink_metadata().is_ok();
-            paths.search(&search, limit, exists)
-        });
-        found.await.map_err(|error| GitError::Io(std::io::Error::other(error)))
+        if let Some(known) = known {
+            let found = find(known.paths.clone(), root.clone(), search.clone(), limit).await?;
+            if known.suffice(&found, limit) {
+                if !known.fresh && self.shared.listing.try_lock().is_ok() {
+                    let (this, cwd) = (self.clone(), cwd.to_owned());
+                    tokio::spawn(async move { this.list_paths(&cwd, root, repository).await });
+                }
+                return Ok(found);
+            }
+        }
+        let paths = self.list_paths(cwd, root.clone(), repository).await?;
+        find(paths, root, search, limit).await
     }
 
-    fn known_paths(&self, root: &Path) -> Option<Arc<Paths>> {
+    fn known_paths(&self, root: &Path) -> Option<KnownPaths> {
         let mut searched = self.shared.searched.lock().unwrap_or_else(PoisonError::into_inner);
         let known = searched.as_mut().filter(|known| known.root == root)?;
-        let seen = *known.watcher.seen().borrow();
+        let fresh = known.watched.as_ref().is_some_and(|(watcher, generation)| {
+            let seen = *watcher.seen().borrow();
+            seen.mode.is_some() && seen.generation == *generation
+        });
+        let typing = known.watched.is_some() && known.used.elapsed() < TYPING;
         known.used = Instant::now();
-        (seen.mode.is_some() && seen.generation == known.generation).then(|| known.paths.clone())
+        Some(KnownPaths {
+            paths: known.paths.clone(),
+            fresh,
+            typing,
+        })
+    }
+
+    /// The files that git knows, which are listed in no time. Those that it does not know follow.
+    async fn list_tracked(&self, root: &Path, repository: &Repository) -> Result<KnownPaths, GitError> {
+        let paths = Arc::new(repository.tracked_paths().await?);
+        self.keep_paths(root.to_owned(), None, paths.clone());
+        Ok(KnownPaths {
+            paths,
+            fresh: false,
+            typing: false,
+        })
     }
 
     async fn list_paths(
@@ -162,6 +212,10 @@ impl Repositories {
         root: PathBuf,
         repository: Option<Arc<Repository>>,
     ) -> Result<Arc<Paths>, GitError> {
+        let _listing = self.shared.listing.lock().await;
+        if let Some(known) = self.known_paths(&root).filter(|known| known.fresh) {
+            return Ok(known.paths);
+        }
         let watcher = self.watch(cwd);
         // What changes while they are listed makes them out of date.
         let generation = watcher.seen().borrow().generation;
@@ -175,16 +229,23 @@ impl Repositories {
             .map_err(|error| GitError::Io(std::io::Error::other(error)))?,
         };
         let paths = Arc::new(paths);
-        let used = Instant::now();
-        *self.shared.searched.lock().unwrap_or_else(PoisonError::into_inner) = Some(Searched {
-            root,
-            watcher,
-            generation,
-            paths: paths.clone(),
-            used,
-        });
-        self.forget_paths_later();
+        self.keep_paths(root, Some((watcher, generation)), paths.clone());
         Ok(paths)
+    }
+
+    fn keep_paths(&self, root: PathBuf, watched: Option<(Arc<Watcher>, u64)>, paths: Arc<Paths>) {
+        let searched = Searched {
+            root,
+            watched,
+            paths,
+            used: Instant::now(),
+        };
+        let mut kept = self.shared.searched.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = kept.replace(searched).is_none();
+        drop(kept);
+        if is_first {
+            self.forget_paths_later();
+        }
     }
 
     /// Gives the memory and the watcher back when nobody searches any more.
@@ -218,4 +279,13 @@ impl Repositories {
         });
         let _ = tokio::time::timeout(SNAPSHOT_PATIENCE, making).await;
     }
+}
+
+/// Searches apart from everything that must not wait.
+async fn find(paths: Arc<Paths>, root: PathBuf, search: Arc<str>, limit: usize) -> Result<FoundFiles, GitError> {
+    let found = tokio::task::spawn_blocking(move || {
+        let exists = |path: &[u8]| root.join(repository::os(path)).symlink_metadata().is_ok();
+        paths.search(&search, limit, exists)
+    });
+    found.await.map_err(|error| GitError::Io(std::io::Error::other(error)))
 }

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 use tokio::sync::Mutex;
@@ -110,7 +111,7 @@ pub(crate) fn read_small(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// Tells whether a file is still the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp(Option<(u64, u64, i64, i64)>);
 
 impl Stamp {
@@ -436,11 +437,31 @@ impl Repository {
 
     /// Every file that git knows or does not ignore, sorted.
     pub(crate) async fn paths(&self) -> Result<Paths, GitError> {
-        let view = self.view().await?;
-        let mut list = self.on_contents(&view.index);
-        list.args(["ls-files", "-z"]);
-        let output = collect(list, None).await?;
-        Ok(Paths::collect(fields(&output)))
+        let tracked = self.names(&[]);
+        let others = self.names(&["--others", "--exclude-standard"]);
+        let (tracked, others) = tokio::try_join!(tracked, others)?;
+        // A repository in the repository is a folder.
+        let files = fields(&others).filter(|path| !path.ends_with(b"/"));
+        let mut all: Vec<&[u8]> = fields(&tracked).chain(files).collect();
+        all.sort_unstable();
+        Ok(Paths::collect(all.into_iter()))
+    }
+
+    /// Every file that git knows, sorted.
+    pub(crate) async fn tracked_paths(&self) -> Result<Paths, GitError> {
+        Ok(Paths::collect(fields(&self.names(&[]).await?)))
+    }
+
+    /// Names of files, without a look at the files, and without waiting for anybody who does.
+    async fn names(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
+        if !self.shadow.join("config").is_file() {
+            let mut prepared = self.prepared.lock().await;
+            self.shape(&mut prepared).await?;
+        }
+        self.link_shared_indexes()?;
+        let mut list = self.on_contents(&self.location.git_dir.join("index"));
+        list.arg("ls-files").args(arguments).arg("-z");
+        collect(list, None).await
     }
 
     /// A split index names the rest of it by a file beside it.

@@ -44,6 +44,34 @@ async fn only_what_the_turn_did() {
 }
 
 #[tokio::test]
+async fn turn_after_turn_on_the_same_index() {
+    let world = World::new().await;
+    let lines = async || world.list(Scope::LastTurn).await.lines();
+    world.write("a.txt", "one\n");
+    world.write("kept.txt", "one\n");
+    world.write("built.txt", "one\n");
+    world.snapshot().await;
+    std::fs::remove_file(world.path("b.txt")).unwrap();
+    std::fs::remove_file(world.path("kept.txt")).unwrap();
+    world.write("a.txt", "one\ntwo\n");
+    assert_eq!(
+        lines().await,
+        ["Modified a.txt +1 -0", "Deleted b.txt +0 -1", "Deleted kept.txt +0 -1"]
+    );
+    world.snapshot().await;
+    assert_eq!(lines().await, Vec::<String>::new());
+    // What was gone is back, and what was not ignored is.
+    world.write("b.txt", "again\n");
+    world.write("kept.txt", "again\n");
+    world.write(".gitignore", "built.txt\n");
+    world.snapshot().await;
+    assert_eq!(lines().await, Vec::<String>::new());
+    world.write("b.txt", "again\nand again\n");
+    world.write("kept.txt", "again\nand again\n");
+    assert_eq!(lines().await, ["Modified b.txt +1 -0", "Modified kept.txt +1 -0"]);
+}
+
+#[tokio::test]
 async fn large_files_are_noted_and_not_copied() {
     let world = World::new().await;
     std::fs::write(world.path("large"), vec![0_u8; 9 << 20]).unwrap();
