@@ -4,16 +4,23 @@
 import { text } from 'node:stream/consumers'
 import { chromium } from 'playwright-core'
 
+/** A line of the first changed file. */
+const FIRST_LINE = 'section.change[data-file] [data-no]'
+/** How long a flood is watched, in each round. */
+const FLOOD_MS = 3_000
+/** Keys of a round. */
+const KEYS = 15
+
 const job = JSON.parse(await text(process.stdin))
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-3d-apis', '--disable-component-update', '--disable-sync'],
 })
 try {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } })
   await page.goto(job.login)
   await page.waitForURL(/\/(new)?$/)
-  const jobs = { reload, changes }
+  const jobs = { reload, changes, flood, files }
   console.log(JSON.stringify(await jobs[job.job](page)))
 } finally {
   await browser.close()
@@ -61,25 +68,163 @@ async function reload(page) {
   }
 }
 
-/** From the click on the panel's button until the first file's name and lines are painted. */
+/**
+ * From the click on the panel's button until lines of the first file are painted; the page has the list by then. And
+ * with the panel open in a page that is loaded, from the moment that it asks for the list.
+ */
 async function changes(page) {
   const paints = []
+  const listed = []
+  await page.addInitScript((first) => {
+    window.painted = (began) => new Promise((resolve) => {
+      const look = () => {
+        if (!document.querySelector(first)) return requestAnimationFrame(look)
+        requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began())))
+      }
+      requestAnimationFrame(look)
+    })
+    const { fetch } = window
+    window.fetch = (address, options) => {
+      if (/\/changes\?/.test(String(address.url ?? address))) window.asked ??= performance.now()
+      return fetch(address, options)
+    }
+  }, FIRST_LINE)
   for (let round = 0; round < job.rounds; round++) {
     await page.goto(job.url)
     const button = page.getByRole('button', { name: /^Changes/ }).and(page.locator(':not([disabled])'))
     await button.waitFor()
     await page.waitForLoadState('networkidle')
-    paints.push(await button.evaluate((element) => new Promise((resolve) => {
-      const panel = () => document.querySelector('section.change[data-file]')
-      if (panel()) element.click()
+    paints.push(await button.evaluate((element, first) => {
+      if (document.querySelector(first)) element.click()
       const began = performance.now()
       element.click()
-      const look = () => {
-        if (!panel()) return requestAnimationFrame(look)
-        requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)))
-      }
-      requestAnimationFrame(look)
-    })))
+      return window.painted(() => began)
+    }, FIRST_LINE))
+    await page.goto('about:blank')
+    await page.goto(`${job.url}?scope=uncommitted`)
+    listed.push(await page.evaluate(() => window.painted(() => window.asked)))
+    // Closed again: the page remembers it.
+    await button.click()
   }
-  return { paints }
+  return { paints, listed }
+}
+
+/**
+ * A program that prints all it can in one terminal: what the page takes of it, how long it stands still between two
+ * frames, and from a key in the message, and in another terminal, until it is seen.
+ */
+async function flood(page) {
+  await page.addInitScript(() => {
+    window.heard = 0
+    window.WebSocket = class extends WebSocket {
+      constructor(...address) {
+        super(...address)
+        this.addEventListener('message', ({ data }) => { window.heard += data.byteLength ?? 0 })
+      }
+    }
+  })
+  await page.goto(job.url)
+  const composer = page.getByRole('textbox', { name: 'Message', exact: true })
+  const keyboard = page.getByRole('tabpanel').locator('.xterm-helper-textarea')
+  await composer.waitFor()
+  await page.keyboard.press('Control+j')
+  await keyboard.focus()
+  await page.keyboard.type(`${job.flood}\n`)
+  await page.waitForFunction(() => window.heard > 10_000_000)
+
+  const rates = []
+  const frames = []
+  const keys = []
+  const inComposer = []
+  for (let round = 0; round < job.rounds; round++) {
+    const seen = await page.evaluate((limit) => new Promise((resolve) => {
+      const began = performance.now()
+      const from = window.heard
+      const gaps = []
+      const frame = (last) => requestAnimationFrame((now) => {
+        gaps.push(now - last)
+        const took = performance.now() - began
+        if (took < limit) return frame(now)
+        resolve({ rate: (window.heard - from) / 1e3 / took, gaps: gaps.slice(1) })
+      })
+      frame(began)
+    }), FLOOD_MS)
+    rates.push(seen.rate)
+    frames.push(...seen.gaps)
+    await composer.focus()
+    inComposer.push(...await typed(page, () => document.querySelector('textarea[aria-label="Message"]').value))
+  }
+  await page.keyboard.press('Control+Shift+Backquote')
+  const tabs = page.getByRole('tablist', { name: 'Terminals' }).getByRole('tab')
+  await tabs.nth(1).waitFor()
+  await keyboard.focus()
+  await page.keyboard.type('cat > /dev/null\n')
+  for (let round = 0; round < job.rounds; round++) {
+    keys.push(...await typed(page, () => [...document.querySelectorAll('.xterm-rows')].find((rows) => rows.checkVisibility())?.textContent ?? ''))
+  }
+  return { rates, frames, keys, composer: inComposer }
+}
+
+/** From each of some keys until what `text` answers holds it and is painted. */
+async function typed(page, text) {
+  const times = []
+  for (let key = 0; key < KEYS; key++) {
+    const seen = page.evaluate((text) => new Promise((resolve) => {
+      const read = new Function(`return (${text})()`)
+      const count = () => read().split('z').length
+      const before = count()
+      window.listens = true
+      addEventListener('keydown', ({ timeStamp }) => {
+        const look = () => {
+          if (count() === before) return requestAnimationFrame(look)
+          requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - timeStamp)))
+        }
+        requestAnimationFrame(look)
+      }, { capture: true, once: true })
+    }), text.toString())
+    await page.waitForFunction(() => window.listens)
+    await page.keyboard.press('z')
+    times.push(await seen)
+    await page.evaluate(() => { window.listens = false })
+  }
+  return times
+}
+
+/**
+ * From each letter of a search for files until its answer is painted: the first one of a page that was just loaded, and
+ * those after it.
+ */
+async function files(page) {
+  const first = []
+  const rest = []
+  for (let round = 0; round < job.rounds; round++) {
+    await page.goto(job.url)
+    const composer = page.getByRole('textbox', { name: 'Message', exact: true })
+    await composer.waitFor()
+    await page.waitForLoadState('networkidle')
+    await composer.focus()
+    for (const [at, letter] of [...job.search].entries()) {
+      const seen = page.evaluate(() => new Promise((resolve) => {
+        window.listens = true
+        addEventListener('keydown', ({ timeStamp }) => {
+          const said = () => document.querySelector('.completions [role=status]')?.textContent
+          const before = said()
+          const look = () => {
+            const now = said()
+            if (!now || now === before || now === 'Searching…') return requestAnimationFrame(look)
+            requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - timeStamp)))
+          }
+          requestAnimationFrame(look)
+        }, { capture: true, once: true })
+      }))
+      await page.waitForFunction(() => window.listens)
+      await page.keyboard.type(letter)
+      const took = await seen
+      await page.evaluate(() => { window.listens = false })
+      if (at === 0) first.push(took)
+      else rest.push(took)
+    }
+    await composer.fill('')
+  }
+  return { first, rest }
 }

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: the budgets of BENCHMARKS.md, measured.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::build::{self, Profile};
@@ -19,7 +21,7 @@ pub(crate) struct Options {
     /// Install nothing: peers and browser are measured if they are here
     #[arg(long)]
     no_install: bool,
-    /// Measure these areas only: sandbox, sessions, reload, terminals, changes, previews, egress, web
+    /// Measure these areas only: sandbox, sessions, reload, terminals, changes, search, previews, egress, web
     areas: Vec<String>,
 }
 
@@ -51,19 +53,8 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
             ],
         ),
     )?;
-    let mut run = command(
-        "cargo",
-        [
-            "run",
-            "--release",
-            "--quiet",
-            "--package",
-            "mistle-testkit",
-            "--example",
-            "bench",
-            "--",
-        ],
-    );
+    // Not with `cargo run`, which would build the dependencies once more for this package alone.
+    let mut run = Command::new(crate::root().join("target/release/examples/bench"));
     for (flag, is_set) in [("--json", options.json), ("--write", options.write)] {
         if is_set {
             run.arg(flag);

@@ -74,16 +74,32 @@ const PYTHON: Need = Need {
 /// folders, and nothing of a person's home.
 pub(crate) const SYSTEM_PYTHON: &str = "/usr/bin/python3";
 
-/// What `bench` measures beside ours, and the browser that it measures in: programs and the
-/// packages that Debian has them in, in some of its releases.
-pub(crate) const TO_COMPARE: &[(&str, &str)] = &[
-    ("bwrap", "bubblewrap"),
-    ("runc", "runc"),
-    ("ttyd", "ttyd"),
-    ("nginx", "nginx-light"),
-    ("mitmdump", "mitmproxy"),
-    ("chromium", "chromium"),
+/// Something that `bench` measures beside ours, or measures in.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    /// Debian's package, in some of its releases.
+    package: &'static str,
+    present: fn() -> bool,
+}
+
+/// What `bench` measures beside ours, and the browser that it measures in.
+pub(crate) const TO_COMPARE: &[Peer] = &[
+    Peer::new("bubblewrap", || on_path("bwrap")),
+    Peer::new("runc", || on_path("runc")),
+    Peer::new("ttyd", || on_path("ttyd")),
+    Peer::new("python3-terminado", || {
+        output(&mut command(SYSTEM_PYTHON, ["-c", "import terminado"])).is_some()
+    }),
+    Peer::new("nginx-light", || on_path("nginx")),
+    Peer::new("mitmproxy", || on_path("mitmdump")),
+    Peer::new("chromium", || on_path("chromium")),
 ];
+
+impl Peer {
+    const fn new(package: &'static str, present: fn() -> bool) -> Self {
+        Self { package, present }
+    }
+}
 
 /// To build and run.
 pub(crate) const TO_BUILD: &[Need] = &[GIT, C_COMPILER, NODE];
@@ -117,11 +133,11 @@ pub(crate) fn check(needs: &[Need]) -> Result<()> {
 }
 
 /// Installs what of these is missing and can be had here. What can't is no failure.
-pub(crate) fn install_wanted(wanted: &[(&str, &'static str)]) -> Result<()> {
+pub(crate) fn install_wanted(wanted: &[Peer]) -> Result<()> {
     let missing: Vec<_> = wanted
         .iter()
-        .filter(|(program, _)| !on_path(program))
-        .map(|(_, package)| *package)
+        .filter(|peer| !(peer.present)())
+        .map(|peer| peer.package)
         .collect();
     if missing.is_empty() || !can_install_packages() {
         return Ok(());

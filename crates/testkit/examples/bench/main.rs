@@ -17,6 +17,7 @@ mod peers;
 mod previews;
 mod reload;
 mod sandbox;
+mod search;
 mod sessions;
 mod terminals;
 mod web;
@@ -38,12 +39,13 @@ type Measured<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 type Measure = for<'a> fn(&'a mut Report) -> Measured<'a>;
 
 /// What is measured, in this order.
-const AREAS: [(&str, Measure); 8] = [
+const AREAS: [(&str, Measure); 9] = [
     ("sandbox", |report| Box::pin(async { sandbox::measure(report) })),
     ("sessions", |report| Box::pin(sessions::measure(report))),
     ("reload", |report| Box::pin(reload::measure(report))),
     ("terminals", |report| Box::pin(terminals::measure(report))),
     ("changes", |report| Box::pin(changes::measure(report))),
+    ("search", |report| Box::pin(search::measure(report))),
     ("previews", |report| Box::pin(previews::measure(report))),
     ("egress", |report| Box::pin(egress::measure(report))),
     ("web", |report| Box::pin(async { web::measure(report) })),
