@@ -1,7 +1,7 @@
 // Files that a person gives to the agent: by button, paste and drop, before and after a session
 // exists, on their way and in the conversation.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
 import { deflateSync, crc32 } from 'node:zlib'
 import { chat, composer, newSession, said, send, status } from '../session.ts'
@@ -185,8 +185,8 @@ test('an upload that takes its time holds the message up, visibly; one that fail
 })
 
 test('a queued message keeps its files until it goes', async ({ signedIn: page }) => {
-  await newSession(page, 'slow stream 60 every 150ms')
-  await expect(said(page, /Line 2 of 60/)).toBeVisible()
+  await newSession(page, 'slow stream 120 every 150ms')
+  await expect(said(page, /Line 2 of 120/)).toBeVisible()
   await choose(page, [NOTES, IMAGE])
   await expect(chips(page)).toHaveText([/27 bytes/, /bytes/])
   await composer(page).fill('read the files')
@@ -197,8 +197,74 @@ test('a queued message keeps its files until it goes', async ({ signedIn: page }
   await page.reload()
   await expect(queue).toContainText('the notes.txt')
   await accessible(page)
-  await expect(said(page, /The files begin with/)).toBeVisible({ timeout: 60_000 })
+  await expect(said(page, /The files begin with/)).toBeVisible()
   await expect(queue).toBeHidden()
+})
+
+test('a failed turn is tried again with its files', async ({ signedIn: page, server }) => {
+  test.slow()
+  const id = await newSession(page, 'say: hello')
+  await expect(status(page)).toHaveAccessibleName('Status: Ready')
+  await choose(page, [NOTES])
+  await expect(chips(page)).toHaveText([/27 bytes/])
+  await send(page, 'fail 401: not today')
+  const failed = page.getByRole('region', { name: 'Turn failed' })
+  await expect(failed).toHaveCount(1, { timeout: 90_000 })
+  await failed.getByRole('button', { name: 'Try again' }).click()
+  // It fails again; what matters is what was said.
+  await expect(failed).toHaveCount(2, { timeout: 90_000 })
+  await expect(chat(page).getByRole('link', { name: /the notes\.txt/ })).toHaveCount(2)
+
+  type Body = { kind: string; text?: string; attachments?: { id: string; name: string }[] }
+  type Event = { event: { type: string; item?: { body: Body } } }
+  const { data } = await server.api<{ data: Event[] }>('GET', `/sessions/${id}/events?limit=500`)
+  const said = data.flatMap(({ event }) =>
+    event.type === 'item.completed' && event.item?.body.kind === 'user_message' ? [event.item.body] : [],
+  )
+  const [, first, again] = said
+  expect(again).toMatchObject({ text: 'fail 401: not today', attachments: [{ name: 'the notes.txt' }] })
+  expect(again!.attachments).toEqual(first!.attachments)
+  // The file was in the sandbox already, and is there once.
+  expect(server.cli('session', 'exec', id, '--', 'sh', '-c', 'cat /root/attachments/*/*')).toBe('The password is swordfish.\n')
+  await page.reload()
+  await expect(chat(page).getByRole('link', { name: /the notes\.txt/ })).toHaveCount(2)
+})
+
+test('who leaves in the middle of an upload is asked first, and keeps what is there', async ({ signedIn: page }) => {
+  await newSession(page, 'say: hello')
+  await expect(status(page)).toHaveAccessibleName('Status: Ready')
+  // One that never gets through.
+  await page.route(/attachments\?name=screenshot/, () => undefined)
+  await choose(page, [NOTES, IMAGE])
+  await expect(chips(page).getByRole('progressbar')).toHaveCount(1)
+  await expect(chips(page)).toHaveText([/the notes\.txt\s*27 bytes/, /screenshot\.png/])
+
+  const leave = async (how: 'accept' | 'dismiss') => {
+    const asked = page.waitForEvent('dialog')
+    // Not awaited by the page: the question would hold the answer up.
+    await page.evaluate(() => void setTimeout(() => location.reload()))
+    const dialog = await asked
+    expect(dialog.type()).toBe('beforeunload')
+    await dialog[how]()
+  }
+  await leave('dismiss')
+  await expect(chips(page)).toHaveCount(2)
+  await leave('accept')
+  await expect(chips(page)).toHaveText([/the notes\.txt\s*27 bytes/])
+
+  // Nobody is asked when nothing would be lost.
+  let asked = 0
+  page.on('dialog', (dialog) => {
+    asked += 1
+    void dialog.accept()
+  })
+  await composer(page).fill('read the files')
+  await page.reload()
+  await expect(chips(page)).toHaveText([/the notes\.txt\s*27 bytes/])
+  await expect(composer(page)).toHaveValue('read the files')
+  expect(asked).toBe(0)
+  await composer(page).press('Enter')
+  await expect(said(page, /The files begin with/)).toBeVisible()
 })
 
 test.describe('with a small limit', () => {

@@ -1,6 +1,6 @@
 // What the composer completes, and the queue's order.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
 import { approveUntil, chat, composer, newSession, said, send, status } from '../session.ts'
 import { expect, test } from '../server.ts'
@@ -128,6 +128,48 @@ test('/ runs what the agent offers', async ({ signedIn: page }, info) => {
   await box.press('Enter')
   await expect(page.getByText(/needs a turn of its own/)).toBeVisible()
   await expect(box).toHaveValue(/^\/review/)
+})
+
+test('a command that the server did not hear of says so, and is run again', async ({ signedIn: page, server }) => {
+  test.slow()
+  const id = await newSession(page, 'remember the word heron')
+  await expect(said(page, /I will remember/)).toBeVisible()
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  const box = composer(page)
+  const commands = page.getByRole('listbox', { name: 'Commands' })
+  await box.pressSequentially('/com')
+  await expect(commands.getByRole('option')).toHaveCount(1)
+  await server.kill()
+  await box.press('Enter')
+  const failed = page.getByRole('alert').filter({ hasText: 'Run /compact failed' })
+  await expect(failed).toContainText('did not run')
+  await expect(box).toHaveValue('/compact')
+  await server.start()
+  // Its sandbox has found it again.
+  await expect.poll(() => server.api('GET', `/sessions/${id}/commands`).then(() => true, () => false)).toBe(true)
+  await page.getByRole('button', { name: /^Run again/ }).click()
+  await expect(chat(page).getByText('Context compacted')).toBeVisible()
+  await expect(box).toHaveValue('')
+  await expect(failed).toHaveCount(0)
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+
+  // An answer that is lost on its way back is asked for again, and nothing is run twice.
+  let lost = 0
+  await page.route('**/commands', async (route) => {
+    if (route.request().method() !== 'POST' || lost > 0) return route.continue()
+    lost += 1
+    await route.fetch()
+    return route.abort('connectionreset')
+  })
+  await box.fill('/review say: nothing to complain about')
+  await box.press('Enter')
+  await expect(said(page, 'nothing to complain about')).toBeVisible()
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  expect(lost).toBe(1)
+  await send(page, 'say: over')
+  await expect(chat(page).getByText('over', { exact: true }).first()).toBeVisible()
+  await expect(chat(page).getByText('Review began')).toHaveCount(1)
+  await expect(failed).toHaveCount(0)
 })
 
 test('the queue is put into another order, and every tab sees it', async ({ signedIn: page, context }, info) => {

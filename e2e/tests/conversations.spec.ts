@@ -1,6 +1,6 @@
 // Several conversations in one session: side by side, each with its own messages and questions.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
 import { approval, chat, composer, newSession, said, send, status } from '../session.ts'
 import { expect, test } from '../server.ts'
@@ -115,11 +115,11 @@ test('a question waits in one while another goes on', async ({ signedIn: page, c
 
 test('an interrupt ends one turn only', async ({ signedIn: page }) => {
   test.slow()
-  await newSession(page, 'slow stream 200 every 100ms')
+  await newSession(page, 'slow stream 900 every 100ms')
   await expect(said(page, /line 2\b/i)).toBeVisible()
   await startAnother(page, 'slow stream 25 every 150ms')
   await expect(said(page, /line 2\b/i)).toBeVisible()
-  await goTo(page, /slow stream 200/)
+  await goTo(page, /slow stream 900/)
   await page.getByRole('button', { name: /^Interrupt/ }).click()
   await expect(chat(page)).toContainText(/interrupted/i)
   await goTo(page, /slow stream 25/)
@@ -197,6 +197,85 @@ test('the runtime’s own interface shows the conversation in view, and what it 
   await goTo(page, /begun in the tui/)
   await page.keyboard.press('Control+Shift+e')
   await expect(said(page, /^begun in the tui/)).toBeVisible()
+})
+
+test('each conversation has its own model and effort, and what waits keeps its own', async ({ signedIn: page, server }) => {
+  test.slow()
+  const id = await newSession(page, 'say: the first')
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  const effort = page.getByRole('button', { name: /^Reasoning effort: / })
+  const choose = async (name: string) => {
+    await effort.click()
+    await page.getByRole('menuitemradio', { name: new RegExp(`^${name}`) }).click()
+    await expect(effort).toHaveAccessibleName(`Reasoning effort: ${name}`)
+  }
+  /** What a message says of it on its way. */
+  const sent = async (text: string) => {
+    const request = page.waitForRequest((asked) => asked.method() === 'POST' && asked.url().endsWith('/messages'))
+    await send(page, text)
+    return ((await request).postDataJSON() as { effort: string | null }).effort
+  }
+  expect(await sent('say: as it is')).toBe('medium')
+  await expect(said(page, /^as it is$/)).toBeVisible()
+  await choose('High')
+
+  // Another one goes on with what was chosen here, and from then on they differ.
+  await page.keyboard.press('Control+Shift+k')
+  await expect(page.getByRole('heading', { name: 'New conversation' })).toBeVisible()
+  await expect(effort).toHaveAccessibleName('Reasoning effort: High')
+  await choose('Low')
+  expect(await sent('say: the second')).toBe('low')
+  await expect(said(page, /^the second$/)).toBeVisible()
+  await expect(effort).toHaveAccessibleName('Reasoning effort: Low')
+  const second = page.url()
+  await goTo(page, /say: the first/)
+  await expect(effort).toHaveAccessibleName('Reasoning effort: High')
+  // It waits for an answer, so that what follows waits too.
+  expect(await sent('run: echo waiting')).toBe('high')
+  await expect(approval(page)).toContainText('echo waiting')
+
+  // Queued with one, it keeps that one.
+  await composer(page).fill('say: later')
+  await composer(page).press('Tab')
+  await expect(page.getByRole('region', { name: 'Queued messages' })).toContainText('say: later')
+  await choose('Medium')
+  const queue = await server.api<{ text: string; effort: string }[]>('GET', `/sessions/${id}/messages`)
+  expect(queue).toMatchObject([{ text: 'say: later', effort: 'high' }])
+  await page.goto(second)
+  await expect(effort).toHaveAccessibleName('Reasoning effort: Low')
+})
+
+test('a command runs in the conversation that is looked at, or begins one', async ({ signedIn: page, context, server }) => {
+  test.slow()
+  const id = await newSession(page, 'say: the first')
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  await expect(page).toHaveURL(/conversation=[0-9a-f-]{36}/)
+  const first = page.url()
+  await startAnother(page, 'say: the second')
+  await expect(said(page, /^the second$/)).toBeVisible()
+  const conversations = async () => (await server.api<Session>('GET', `/sessions/${id}`)).conversations
+
+  // A link to the first, while the second is the active one.
+  const other = await context.newPage()
+  await other.goto(first)
+  await expect(said(other, /^the first$/)).toBeVisible()
+  await composer(other).fill('/review say: of the first')
+  await composer(other).press('Enter')
+  await expect(said(other, /of the first$/)).toBeVisible()
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  await expect(chat(page)).not.toContainText('of the first')
+  expect(await conversations()).toHaveLength(2)
+
+  // Where nothing was said yet, it begins another one, which comes into view.
+  await page.keyboard.press('Control+Shift+k')
+  await expect(page.getByRole('heading', { name: 'New conversation' })).toBeVisible()
+  await composer(page).fill('/review say: of its own')
+  await composer(page).press('Enter')
+  await expect(said(page, /of its own$/)).toBeVisible()
+  await expect(page).toHaveURL(/conversation=[0-9a-f-]{36}/)
+  await expect(chat(page)).not.toContainText('the second')
+  expect(await conversations()).toHaveLength(3)
+  await expect(chat(other)).not.toContainText('of its own')
 })
 
 test.describe('on a phone', () => {

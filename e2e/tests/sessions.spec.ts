@@ -1,9 +1,11 @@
 // The list of sessions: searching, filtering, deleting and taking it back.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
 import { newSession, sessionId, status } from '../session.ts'
-import { expect, test } from '../server.ts'
+import { expect, type Server, test } from '../server.ts'
 
 function list(page: Page) {
   return page.getByRole('navigation', { name: 'Sessions' })
@@ -35,6 +37,8 @@ test.describe('deleting', () => {
     await page.getByRole('button', { name: 'Session menu' }).click()
     await page.getByRole('menuitem', { name: 'Delete' }).click()
     await expect(page.getByText('Session deleted')).toBeVisible()
+    // The offer stays while one is at it.
+    await page.getByText('Session deleted').hover()
     await expect(list(page).getByRole('link', { name: /Hello there/ })).toBeHidden()
     // Whoever looks at it is told at once.
     await expect(second.getByRole('heading', { name: 'This session was deleted' })).toBeVisible()
@@ -70,6 +74,154 @@ test.describe('deleting', () => {
     await expect(second.getByRole('heading', { name: 'This session is gone' })).toBeVisible()
     expect(() => server.cli('session', 'show', id)).toThrow()
   })
+})
+
+test.describe('a session that is back from the trash', () => {
+  test.use({ setup: { policy: 'autonomous' } })
+
+  test('can be started right there', async ({ signedIn: page, server }) => {
+    const id = await newSession(page, 'say: Hello there')
+    await expect(status(page)).toHaveAccessibleName(/Ready/)
+    server.cli('session', 'stop', id, '--wait')
+    server.cli('session', 'delete', id)
+    await page.goto(`${server.url}/deleted`)
+    await page.getByRole('button', { name: /^Restore/ }).click()
+    const messages = page.getByRole('region', { name: 'Messages' })
+    await expect(messages).toContainText('Restored “say: Hello there”')
+    await messages.getByText('Restored').hover()
+    await accessible(page)
+    await messages.getByRole('button', { name: /^Start/ }).click()
+    await expect(list(page).getByRole('link', { name: /Hello there/ })).toContainText(/Start|Ready/)
+    await list(page).getByRole('link', { name: /Hello there/ }).click()
+    await expect(status(page)).toHaveAccessibleName(/Ready/)
+
+    // And from its own page.
+    server.cli('session', 'stop', id, '--wait')
+    server.cli('session', 'delete', id)
+    await page.getByRole('button', { name: 'Restore', exact: true }).click()
+    await page.getByRole('region', { name: 'Stopped' }).getByRole('button', { name: 'Start' }).click()
+    await expect(status(page)).toHaveAccessibleName(/Ready/)
+  })
+})
+
+test('a session is renamed in its header, everywhere at once', async ({ signedIn: page, context, server }) => {
+  const id = await newSession(page, 'say: First words')
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  const second = await context.newPage()
+  await second.goto(page.url())
+  const title = (of: Page) => of.getByRole('heading', { level: 1 })
+  const field = page.getByRole('textbox', { name: 'Session title' })
+  await expect(title(second)).toHaveText(/^say: First words/)
+
+  // Escape leaves it as it was.
+  await title(page).getByRole('button').click()
+  await expect(field).toBeFocused()
+  await expect(field).toHaveValue('say: First words')
+  await accessible(page)
+  await field.fill('Never mind')
+  await field.press('Escape')
+  await expect(field).toBeHidden()
+  await expect(title(page)).toHaveText(/^say: First words/)
+
+  // Enter keeps it.
+  await title(page).getByRole('button').click()
+  await field.fill('  Paint the shed  ')
+  await field.press('Enter')
+  await expect(field).toBeHidden()
+  for (const tab of [page, second]) {
+    await expect(title(tab)).toHaveText(/^Paint the shed/)
+    await expect(list(tab).getByRole('link', { name: /Paint the shed/ })).toBeVisible()
+    await expect(tab).toHaveTitle(/Paint the shed/)
+  }
+  expect((await server.api<{ title: string }>('GET', `/sessions/${id}`)).title).toBe('Paint the shed')
+  // An empty one is none.
+  await title(page).getByRole('button').click()
+  await field.fill('  ')
+  await field.press('Enter')
+  await expect(title(page)).toHaveText(/^Paint the shed/)
+  await page.reload()
+  await expect(title(page)).toHaveText(/^Paint the shed/)
+})
+
+/** Copies a stopped session, as years of use would leave them: `Copy no-0001` is the oldest. */
+function copy(server: Server, id: string, count: number) {
+  const script = `
+import json, sqlite3, sys
+file, source, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+database = sqlite3.connect(file)
+database.row_factory = sqlite3.Row
+def put(table, row):
+    names = ", ".join(row)
+    database.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+session = dict(database.execute("SELECT * FROM sessions WHERE id = ?", [source]).fetchone())
+index = dict(database.execute("SELECT * FROM session_index WHERE session_id = ?", [source]).fetchone())
+for number in range(1, count + 1):
+    copied, title = f"ses_{number:032x}", f"Copy no-{number:04}"
+    at = f"2020-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}Z"
+    document = json.loads(session["document"]) | {"id": copied, "title": title, "created_at": at, "state_since": at}
+    put("sessions", session | {"id": copied, "document": json.dumps(document)})
+    put("session_index", index | {"session_id": copied, "about": f"{title}\n{copied}".lower()})
+database.commit()
+`
+  execFileSync('python3', ['-c', script, join(server.dataDir, 'mistle.db'), id, String(count)])
+}
+
+test('a thousand sessions scroll, and the keyboard finds its way', async ({ signedIn: page, server }) => {
+  test.slow()
+  const id = await newSession(page, 'say: The only real one')
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  server.cli('session', 'stop', id, '--wait')
+  await server.kill()
+  copy(server, id, 1000)
+  await server.start()
+  await page.goto(`${server.url}/new`)
+  const rows = list(page).getByRole('link', { name: /Copy no-\d{4}|The only real one/ })
+  const scrolled = list(page).locator('.sidebar-list')
+  const toEnd = () => scrolled.evaluate((element) => element.scrollTo(0, element.scrollHeight))
+  await expect(rows.first()).toContainText('The only real one')
+  await expect(list(page).getByRole('heading', { name: /^Stopped/ })).toBeVisible()
+
+  // Pages come as one scrolls, until one is asked; no more is drawn than is seen.
+  const more = list(page).getByRole('button', { name: 'Show older sessions' })
+  await expect(async () => {
+    await toEnd()
+    await expect(more).toBeInViewport({ timeout: 500 })
+  }).toPass()
+  expect(await rows.count()).toBeLessThan(60)
+  const size = async () => Number(await rows.last().locator('xpath=..').getAttribute('aria-setsize'))
+  const known = await size()
+  expect(known).toBeGreaterThanOrEqual(450)
+  await more.click()
+  await expect.poll(size).toBe(known + 200)
+  await expect(list(page).getByRole('heading', { name: /^Stopped/ })).toContainText(String(known + 200))
+  await toEnd()
+  await accessible(page)
+
+  // From the search down, wherever the list was.
+  await search(page).focus()
+  await page.keyboard.press('ArrowDown')
+  await expect(rows.first()).toBeFocused()
+  await expect(rows.first()).toBeInViewport()
+  for (let step = 0; step < 40; step++) await page.keyboard.press('ArrowDown')
+  const place = () => page.locator(':focus').locator('xpath=..').getAttribute('aria-posinset')
+  await expect.poll(place).toBe('41')
+  await expect(page.locator(':focus')).toBeInViewport()
+  // What is scrolled away keeps the keyboard, and leads back to where it is.
+  await toEnd()
+  expect(await place()).toBe('41')
+  await page.keyboard.press('ArrowUp')
+  await expect.poll(place).toBe('40')
+  await expect(page.locator(':focus')).toBeInViewport()
+
+  // The search finds what no page has brought yet.
+  await toEnd()
+  await search(page).fill('no-0007')
+  await expect(rows).toHaveCount(1)
+  await expect(rows).toBeInViewport()
+  await accessible(page)
+  await search(page).press('Enter')
+  await expect(page).toHaveURL(/\/s\/ses_0{31}7/)
+  await expect(rows).toHaveAttribute('aria-current', 'page')
 })
 
 test.describe('after the grace time', () => {

@@ -99,6 +99,35 @@ test.describe('a small disk', () => {
     await expect(chat(page).getByText('space again', { exact: true }).first()).toBeVisible()
     await expect(chat(page)).toContainText('hello')
   })
+
+  test('a file that finds no room waits with its message, and goes once there is space', async ({ signedIn: page, server }) => {
+    test.slow()
+    const id = await newSession(page, 'say: hello')
+    await expect(status(page)).toHaveAccessibleName('Status: Ready')
+    // Room for the agent's own notes, and none for the file.
+    const room = '$(( $(df --output=avail --block-size=1 /root | tail -1) - 6 * 1024 * 1024 ))'
+    server.cli('session', 'exec', id, '--', 'sh', '-c', `head -c ${room} /dev/zero > /root/fill`)
+    const dialog = page.waitForEvent('filechooser')
+    await page.getByRole('button', { name: 'Add files' }).click()
+    const content = Buffer.alloc(12 * 1024 * 1024, 'The password is swordfish.\n')
+    await (await dialog).setFiles([{ name: 'long.txt', mimeType: 'text/plain', buffer: content }])
+    await expect(page.getByRole('list', { name: 'Files that go with the message' })).toContainText(/12(\.\d)? MB/)
+    await send(page, 'read the files')
+    const queue = page.getByRole('region', { name: 'Queued messages' })
+    await expect(queue).toContainText("long.txt could not be put into the sandbox: The sandbox's disk is full.")
+    await expect(queue.getByRole('button', { name: 'Edit message' })).toBeEnabled()
+    // It waits as long as it takes, and others pass it.
+    await send(page, 'say: not held up')
+    await expect(chat(page).getByText('not held up', { exact: true }).first()).toBeVisible()
+    await page.reload()
+    await expect(queue).toContainText('long.txt')
+    server.cli('session', 'exec', id, '--', 'rm', '/root/fill')
+    await expect(queue.getByRole('button', { name: 'Try again' })).toBeEnabled()
+    await queue.getByRole('button', { name: 'Try again' }).click()
+    await expect(chat(page).getByText(/The files begin with/).first()).toBeVisible()
+    await expect(queue).toBeHidden()
+    await expect(chat(page).getByRole('link', { name: /long\.txt/ })).toHaveCount(1)
+  })
 })
 
 test('two starts at once are one', async ({ signedIn: page, server }) => {
