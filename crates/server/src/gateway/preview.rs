@@ -10,7 +10,8 @@
 //! | `site` | which host is which preview |
 //! | `access` | one-use codes and the cookie that they become |
 //! | `headers` | what is changed on the way |
-//! | `document` | the script that is added to pages |
+//! | `address` | where the browser finds what is on `localhost` |
+//! | `document`, `tags`, `policy` | what is changed in pages |
 //! | `pool` | connections to apps |
 //! | `pages` | what is said when there is no app |
 //!
@@ -19,12 +20,15 @@
 //! not read holds its sender up. Apps are asked by HTTP/1.1, whatever the browser speaks.
 
 mod access;
+mod address;
 mod document;
 mod headers;
 mod idle;
 mod pages;
+mod policy;
 mod pool;
 mod site;
+mod tags;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,7 +42,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -49,6 +53,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use url::{Url, form_urlencoded};
 
 use self::access::{Access, Guest};
+use self::address::{Base, PORTS, Use};
 use self::idle::{Heard, LastHeard};
 use self::pages::{Asker, Page};
 use self::pool::{Failure, Pool};
@@ -178,10 +183,13 @@ async fn serve(app: &App, preview: Preview, request: Request) -> Answered<Respon
         None => return open(previews, preview, guest.is_some(), &request),
     };
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    let guest = guest.ok_or_else(|| {
+    let Some(guest) = guest else {
         let path = if is_local(path) { path } else { "/" };
-        Page::not_allowed(&previews.site, preview, path)
-    })?;
+        if comes_from_sibling(&previews.site, preview, &request) {
+            return Ok(Redirect::to(&previews.site.opening(preview, path)).into_response());
+        }
+        return Err(Page::not_allowed(&previews.site, preview, path).into());
+    };
     let upgrade = headers::upgrade(request.version(), request.headers());
     if headers::is_foreign(
         &previews.site,
@@ -192,11 +200,18 @@ async fn serve(app: &App, preview: Preview, request: Request) -> Answered<Respon
     ) {
         return Err(Page::foreign().into());
     }
+    if target.prefix.is_empty()
+        && let Some(beside) = beside_its_origin(previews, &request)
+    {
+        return Ok(Redirect::temporary(&beside).into_response());
+    }
     forward(app, target, guest, upgrade, request).await
 }
 
 /// What a request of a preview is for.
 struct Target {
+    /// The port of the origin that was asked.
+    asked: u16,
     preview: Preview,
     /// As the app is asked for it.
     path: PathAndQuery,
@@ -212,31 +227,66 @@ impl Target {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(root);
         if !path.path().starts_with(RESERVED) {
             return Some(Self {
+                asked: preview.port,
                 preview,
                 path,
                 prefix: String::new(),
             });
         }
         // Apps keep pages of their own.
-        if request
-            .headers()
-            .get("sec-fetch-mode")
-            .is_some_and(|mode| mode == "navigate")
-        {
+        if is_navigation(request.headers()) {
             return None;
         }
-        let rest = path.as_str().strip_prefix(document::PORTS)?;
+        let rest = path.as_str().strip_prefix(PORTS)?;
         let (port, rest) = rest.split_at(rest.find('/')?);
         let other = Preview {
             port: port.parse().ok().filter(|port| *port != 0)?,
             ..preview
         };
         Some(Self {
+            asked: preview.port,
             preview: other,
             path: rest.parse().ok()?,
-            prefix: format!("{}{port}", document::PORTS),
+            prefix: format!("{PORTS}{port}"),
         })
     }
+}
+
+/// Whether the answer is to be a page of its own.
+fn is_navigation(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate")
+}
+
+/// Whether a link or redirect of another preview of the session leads here. Whoever saw that one need
+/// not be told how to open this one.
+fn comes_from_sibling(site: &Site, preview: Preview, request: &Request) -> bool {
+    let headers = request.headers();
+    let is = |name: &str, wanted: &str| headers.get(name).is_some_and(|value| value == wanted);
+    let referer = headers.get(header::REFERER).and_then(|referer| referer.to_str().ok());
+    let origin = referer.and_then(|referer| {
+        let (scheme, rest) = referer.split_once("://")?;
+        Some(format!("{scheme}://{}", rest.split('/').next()?))
+    });
+    let sibling = origin.and_then(|origin| site.find_origin(&origin));
+    // Led through the control plane it comes without a referrer, so it is led there once.
+    *request.method() == Method::GET
+        && is("sec-fetch-dest", "document")
+        && sibling.is_some_and(|other| other.session == preview.session && other.port != preview.port)
+}
+
+/// Where a part of a page is that names no host and comes with what another port served: a script's
+/// imports, a style's images. Their own addresses say which port that is.
+fn beside_its_origin(previews: &Previews, request: &Request) -> Option<String> {
+    let headers = request.headers();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads || is_navigation(headers) || headers.contains_key(header::UPGRADE) {
+        return None;
+    }
+    let origin = previews.site.origin(authority(request).ok().flatten()?);
+    let referer = headers.get(header::REFERER)?.to_str().ok()?;
+    let rest = referer.strip_prefix(&origin)?.strip_prefix(PORTS)?;
+    let port: u16 = rest.split('/').next()?.parse().ok()?;
+    Some(format!("{PORTS}{port}{}", request.uri().path_and_query()?))
 }
 
 /// Spends a code: sets the cookie, and leads to the path that was wanted.
@@ -288,12 +338,23 @@ async fn forward(
     mut request: Request,
 ) -> Answered<Response> {
     let previews = &app.previews;
-    let Target { preview, path, prefix } = target;
+    let Target {
+        asked,
+        preview,
+        path,
+        prefix,
+    } = target;
     let authority = authority(&request).ok().flatten().unwrap_or_default();
-    let base = headers::Base {
+    let base = Base {
         origin: previews.site.origin(authority),
+        asked,
         prefix,
         preview,
+    };
+    let for_what = if is_navigation(request.headers()) {
+        Use::Page
+    } else {
+        Use::Part
     };
     let page_wanted = document::is_wanted(request.method(), request.headers());
     let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -310,12 +371,12 @@ async fn forward(
         Err(failure) => return Err(explain(app, &guest, preview, failure).await.into()),
     };
     let protocol = response.headers().get(header::UPGRADE).cloned();
-    headers::to_browser(&base, response.headers_mut());
+    headers::to_browser(&base, for_what, response.headers_mut());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (mut head, body) = response.into_parts();
         let body = Revocable::new(body, guest.revoked);
         let body = if page_wanted && document::is_page(&head.headers) {
-            Body::new(document::Scripted::new(body, &mut head.headers))
+            Body::new(document::Scripted::new(body, base, &mut head.headers))
         } else {
             Body::new(body)
         };
@@ -452,6 +513,11 @@ impl hyper::body::Body for Revocable {
     }
 
     fn size_hint(&self) -> SizeHint {
+        // Nothing follows an answer to `HEAD`, which says nothing about the length of what it is
+        // about; a length of zero would be made of it.
+        if self.body.is_end_stream() {
+            return SizeHint::default();
+        }
         self.body.size_hint()
     }
 }

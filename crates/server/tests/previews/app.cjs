@@ -9,6 +9,12 @@ const readers = new Set();
 const pages = {
   "/": (_, answer) => answer.setHeader("content-type", "text/html").end(`<h1>port ${port}</h1>`),
   "/page": (_, answer) => answer.setHeader("content-type", "text/html").end("<!doctype html><head><title>x</title></head>"),
+  "/absolute": (_, answer) => {
+    answer.setHeader("content-type", "text/html");
+    answer.setHeader("content-security-policy", "default-src 'self'; connect-src http://localhost:3001");
+    answer.write(`<!doctype html><head><link rel=stylesheet href="http://localhost:${port}/a.css"><scr`);
+    answer.end(`ipt type=module src="http://[::1]:3001/@vite/client"></script></head><a href="http://localhost:3001/">`);
+  },
   "/echo": (request, answer) =>
     answer.end(JSON.stringify({ method: request.method, url: request.url, version: request.httpVersion, headers: request.headers })),
   "/upload": (request, answer) => {
@@ -32,6 +38,7 @@ const pages = {
   },
   "/events": (request, answer) => {
     answer.setHeader("content-type", "text/event-stream");
+    answer.flushHeaders();
     let count = 0;
     const send = () => answer.write(`data: ${++count}\n\n`);
     readers.add(send);
@@ -43,7 +50,6 @@ const pages = {
   },
   "/redirect": (request, answer) => {
     const to = new URL(request.url, "http://x").searchParams.get("to");
-    answer.flushHeaders();
     answer.writeHead(302, { location: to }).end();
   },
   "/cookies": (_, answer) => {

@@ -68,7 +68,7 @@ async fn answers_lead_back_to_the_preview() -> Result<()> {
         ("http://127.0.0.1:3000/a", format!("{origin}/a")),
         ("/a", "/a".to_owned()),
         ("https://example.com/", "https://example.com/".to_owned()),
-        ("http://localhost:8000/", "http://localhost:8000/".to_owned()),
+        ("http://localhost:8000/", format!("{origin}/.mistle/port/8000/")),
     ] {
         let path = format!("/redirect?to={}", to.replace('?', "%3F"));
         let response = browser.get(&path).await?;

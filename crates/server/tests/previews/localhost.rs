@@ -43,6 +43,59 @@ async fn a_page_gets_the_script_that_finds_localhost() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_a_page_names_on_localhost_is_found() -> Result<()> {
+    let world = World::start().await?;
+    let _app = world.app(3000).await?;
+    let browser = world.browser(3000).await?;
+    let (origin, sibling) = (browser.origin(), format!("http://{}", world.host(3001)));
+
+    let request = browser.request(Method::GET, "/absolute");
+    let page = soon(request.header("sec-fetch-dest", "document").send()).await?;
+    let policy = page.headers()["content-security-policy"].to_str()?.to_owned();
+    let connects = format!(
+        "connect-src http://localhost:3001 {origin} {} {sibling}",
+        origin.replace("http", "ws")
+    );
+    assert!(policy.starts_with("default-src 'self' 'sha256-"), "{policy}");
+    assert!(policy.contains(&connects), "{policy}");
+    let text = page.text().await?;
+    assert!(text.starts_with("<!doctype html><head><script>"), "{text}");
+    let (_, parts) = text.split_once("<link").context("no style")?;
+    let expected = format!(
+        " rel=stylesheet href=\"{origin}/a.css\"><script type=module \
+         src=\"{origin}/.mistle/port/3001/@vite/client\"></script></head><a href=\"http://localhost:3001/\">"
+    );
+    assert_eq!(parts, expected);
+
+    // What a script of another port imports is there, too.
+    let request = browser.request(Method::GET, "/src/main.js?v=1");
+    let moved = request.header("referer", format!("{origin}/.mistle/port/3001/@vite/client"));
+    let moved = soon(moved.send()).await?;
+    assert_eq!(
+        (moved.status(), moved.headers()["location"].to_str()?),
+        (StatusCode::TEMPORARY_REDIRECT, "/.mistle/port/3001/src/main.js?v=1")
+    );
+
+    // A link to another port of the session is followed without asking again.
+    let stranger = world.stranger(3001);
+    let follow = |referer: String| {
+        let request = stranger.request(Method::GET, "/a?b").header("referer", referer);
+        soon(request.header("sec-fetch-dest", "document").send())
+    };
+    let led = follow(format!("{origin}/")).await?;
+    assert_eq!(led.status(), StatusCode::SEE_OTHER);
+    let location = led.headers()["location"].to_str()?.to_owned();
+    assert!(
+        location.ends_with(&format!("/open/{}/3001?to=%2Fa%3Fb", world.session)),
+        "{location}"
+    );
+    for elsewhere in ["http://localhost/".to_owned(), format!("{sibling}/"), "null".to_owned()] {
+        assert_eq!(follow(elsewhere).await?.status(), StatusCode::FORBIDDEN);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_page_reaches_the_other_ports_of_its_session() -> Result<()> {
     let world = World::start().await?;
     let (_page, _other) = (world.app(3000).await?, world.app(3001).await?);

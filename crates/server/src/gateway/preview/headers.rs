@@ -11,8 +11,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
+use mistle_protocol::headers::remove_hop_by_hop;
 use url::{Host, Position, Url};
 
+use super::address::{Base, Use};
 use super::site::{Preview, Site};
 use crate::auth::caller::TOKEN_PREFIX;
 use crate::auth::origin::is_safe;
@@ -20,19 +22,6 @@ use crate::auth::origin::is_safe;
 /// Cookies of ours, with and without HTTPS: the previews', and the control plane's, which no
 /// browser sends here and no app may set.
 pub(super) const COOKIES: [&str; 4] = ["mistle-preview", "__Host-mistle-preview", "mistle", "__Host-mistle"];
-
-/// Headers that are meant for one hop alone, besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// What proxies in front of us say about the browser, which an app would take for its own address;
 /// and what is answered by us.
@@ -47,6 +36,10 @@ const NOT_FOR_APPS: [HeaderName; 9] = [
     HeaderName::from_static("x-forwarded-prefix"),
     HeaderName::from_static("x-real-ip"),
 ];
+
+/// What speaks of the whole server, which is ours.
+const NOT_FOR_BROWSERS: [HeaderName; 2] = [header::ALT_SVC, header::STRICT_TRANSPORT_SECURITY];
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// The protocol that a request asks to change to, if it does.
 pub(super) fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
@@ -67,19 +60,6 @@ pub(super) fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderVal
 pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, protocol);
-}
-
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
 }
 
 /// Whether a page of another site, or of another session, made the browser ask. Following a link
@@ -160,23 +140,17 @@ fn is_ours(pair: &[u8]) -> bool {
     COOKIES.iter().any(|ours| ours.as_bytes() == name)
 }
 
-/// Where the browser finds an app.
-pub(super) struct Base {
-    /// The origin that was asked.
-    pub(super) origin: String,
-    /// What comes before the app's paths there: nothing on its own origin.
-    pub(super) prefix: String,
-    /// The app.
-    pub(super) preview: Preview,
-}
-
 /// An answer's headers, as the browser sees them.
-pub(super) fn to_browser(base: &Base, headers: &mut HeaderMap) {
+pub(super) fn to_browser(base: &Base, for_what: Use, headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+    for name in &NOT_FOR_BROWSERS {
+        headers.remove(name);
+    }
+    keep_cookies(headers);
     let location = headers
         .get(header::LOCATION)
         .and_then(|location| location.to_str().ok())
-        .and_then(|location| public_location(base, location));
+        .and_then(|location| public_location(base, location, for_what));
     if let Some(location) = location {
         headers.insert(header::LOCATION, value(location));
     }
@@ -191,13 +165,14 @@ pub(super) fn to_browser(base: &Base, headers: &mut HeaderMap) {
     }
 }
 
-/// An address of the app, as the browser finds it; none for one that is right
-/// already, or leads elsewhere.
-fn public_location(base: &Base, location: &str) -> Option<String> {
+/// An address on `localhost`, as the browser finds it; none for one that is right already, or leads
+/// elsewhere.
+fn public_location(base: &Base, location: &str, for_what: Use) -> Option<String> {
     let Base {
         origin,
         prefix,
         preview,
+        ..
     } = base;
     if !prefix.is_empty() && location.starts_with('/') && !location.starts_with("//") {
         return Some(format!("{prefix}{location}"));
@@ -208,17 +183,36 @@ fn public_location(base: &Base, location: &str) -> Option<String> {
         }
         parsed => parsed.ok()?,
     };
-    let is_app = match url.host()? {
+    let is_local = match url.host()? {
         Host::Domain(name) => name == "localhost",
         Host::Ipv4(address) => address.is_loopback() || address.is_unspecified(),
         Host::Ipv6(address) => address.is_loopback() || address.is_unspecified(),
     };
-    let is_app = is_app
-        && matches!(url.scheme(), "http" | "https")
-        && url.port_or_known_default() == Some(preview.port)
-        && url.username().is_empty()
-        && url.password().is_none();
-    is_app.then(|| format!("{origin}{prefix}{}", &url[Position::BeforePath..]))
+    let is_local =
+        is_local && matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+    let port = url.port_or_known_default().filter(|port| is_local && *port != 0)?;
+    let place = if port == preview.port {
+        format!("{origin}{prefix}")
+    } else {
+        base.place(port, for_what)
+    };
+    Some(format!("{place}{}", &url[Position::BeforePath..]))
+}
+
+/// Clearing cookies would clear those of the whole site, ours among them. What belongs to the
+/// origin alone is the app's.
+fn keep_cookies(headers: &mut HeaderMap) {
+    const OWN: [&str; 3] = ["\"cache\"", "\"storage\"", "\"executionContexts\""];
+    let Some(asked) = headers.remove(CLEAR_SITE_DATA) else {
+        return;
+    };
+    let asked = String::from_utf8_lossy(asked.as_bytes()).into_owned();
+    let kinds: Vec<&str> = asked.split(',').map(str::trim).collect();
+    let all = kinds.contains(&"\"*\"");
+    let kept: Vec<&str> = OWN.into_iter().filter(|own| all || kinds.contains(own)).collect();
+    if !kept.is_empty() {
+        headers.insert(CLEAR_SITE_DATA, value(kept.join(", ")));
+    }
 }
 
 /// A cookie for exactly this host; none when it would take the place of ours.
@@ -255,6 +249,7 @@ mod tests {
     fn base(preview: Preview, origin: &str, prefix: &str) -> Base {
         Base {
             origin: origin.to_owned(),
+            asked: if prefix.is_empty() { preview.port } else { 8080 },
             prefix: prefix.to_owned(),
             preview,
         }
@@ -342,8 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_of_the_app_itself_are_rewritten() {
-        let (_, preview, origin) = world();
+    fn addresses_on_localhost_are_found() {
+        let (site, preview, origin) = world();
         let own = base(preview, &origin, "");
         for (location, expected) in [
             ("http://localhost:3000", format!("{origin}/")),
@@ -358,21 +353,28 @@ mod tests {
                 format!("{origin}/@evil.example/"),
             ),
         ] {
-            assert_eq!(public_location(&own, location), Some(expected), "{location}");
+            assert_eq!(public_location(&own, location, Use::Part), Some(expected), "{location}");
+        }
+        let sibling = site.address(Preview { port: 3001, ..preview }, "/a");
+        for (for_what, expected) in [
+            (Use::Page, sibling),
+            (Use::Part, format!("{origin}/.mistle/port/3001/a")),
+        ] {
+            let found = public_location(&own, "http://localhost:3001/a", for_what);
+            assert_eq!(found, Some(expected));
         }
         for other in [
             "/a",
             "a",
             "",
-            "http://localhost:3001/",
-            "http://localhost/",
+            "http://localhost:0/",
             "http://example.com:3000/",
             "http://localhost.example.com:3000/",
             "http://user@localhost:3000/",
             "ws://localhost:3000/",
             "//example.com/",
         ] {
-            assert_eq!(public_location(&own, other), None, "{other}");
+            assert_eq!(public_location(&own, other, Use::Page), None, "{other}");
         }
     }
 
@@ -385,9 +387,10 @@ mod tests {
             ("http://localhost:3000/a", Some(format!("{origin}/.mistle/port/3000/a"))),
             ("a", None),
             ("//example.com/a", None),
-            ("http://localhost:3001/", None),
+            ("http://localhost:3001/", Some(format!("{origin}/.mistle/port/3001/"))),
+            ("http://localhost:8080/", Some(format!("{origin}/"))),
         ] {
-            assert_eq!(public_location(&other, location), expected, "{location}");
+            assert_eq!(public_location(&other, location, Use::Part), expected, "{location}");
         }
     }
 
@@ -401,11 +404,14 @@ mod tests {
             ("set-cookie", " mistle = x"),
             ("location", "/next"),
             ("keep-alive", "timeout=5"),
+            ("alt-svc", "h3=\":443\""),
+            ("clear-site-data", "\"*\""),
         ]);
-        to_browser(&base(preview, &origin, ""), &mut answer);
+        to_browser(&base(preview, &origin, ""), Use::Page, &mut answer);
         assert_eq!(
             shown(&answer),
             [
+                "clear-site-data: \"cache\", \"storage\", \"executionContexts\"",
                 "location: /next",
                 "set-cookie: a=1; Path=/; HttpOnly",
                 "set-cookie: b=domain=x"
