@@ -143,10 +143,15 @@ pub fn tell(text: &str, comments: &[Comment]) -> String {
             .flat_map(str::chars)
             .map(|c| if c.is_control() || c == '`' { '\u{fffd}' } else { c })
             .collect();
-        let lines = if anchor.start_line == anchor.end_line {
-            format!("line {}", anchor.start_line)
+        let (start, end, since) = match comment.placement {
+            Some(Placement::Located { start_line, end_line }) => (start_line, end_line, ""),
+            Some(Placement::Outdated) => (anchor.start_line, anchor.end_line, "; these lines are gone since"),
+            None => (anchor.start_line, anchor.end_line, ""),
+        };
+        let lines = if start == end {
+            format!("line {start}")
         } else {
-            format!("lines {}–{}", anchor.start_line, anchor.end_line)
+            format!("lines {start}–{end}")
         };
         let side = match anchor.side {
             Side::Old => "before the change",
@@ -157,7 +162,7 @@ pub fn tell(text: &str, comments: &[Comment]) -> String {
         // A string takes whatever is written.
         let _ = write!(
             told,
-            "\n`{path}`, {lines} ({side}):\n{fence}\n{quote}\n{fence}\n{}\n",
+            "\n`{path}`, {lines} ({side}{since}):\n{fence}\n{quote}\n{fence}\n{}\n",
             comment.text.trim()
         );
     }
@@ -247,6 +252,19 @@ mod tests {
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
         };
+        let placed = |placement| Comment {
+            placement: Some(placement),
+            ..comment.clone()
+        };
+        for (placement, lines) in [
+            (at(4, 5), "lines 4–5 (after the change):"),
+            (
+                Placement::Outdated,
+                "lines 1–2 (after the change; these lines are gone since):",
+            ),
+        ] {
+            assert!(tell("", &[placed(placement)]).contains(lines));
+        }
         assert_eq!(
             tell("Look.\n", &[comment]),
             "Look.\n\nComments on the changes:\n\n`a.rs`, lines 1–2 (after the change):\n````\n```rust\nx\n````\nWhy twice?\n"

@@ -40,8 +40,14 @@ impl Sessions {
     pub async fn comments(&self, ctx: &OpContext, id: SessionId) -> Result<Vec<Comment>> {
         self.row(ctx, id, Action::ReadSession).await?;
         let mut all = self.shared.needs.store.comments(id).await.map_err(internal)?;
+        self.place(ctx, id, &mut all).await;
+        Ok(all)
+    }
+
+    /// Finds the lines of comments in the files as they are. Without a sandbox nobody looks.
+    async fn place(&self, ctx: &OpContext, id: SessionId, all: &mut [Comment]) {
         if all.is_empty() || self.tree(ctx, id).await.is_err() {
-            return Ok(all);
+            return;
         }
         let mut files: BTreeMap<String, (Place, Vec<usize>)> = BTreeMap::new();
         for (number, comment) in all.iter().enumerate() {
@@ -69,7 +75,6 @@ impl Sessions {
                 all[number].placement = Some(placed);
             }
         }
-        Ok(all)
     }
 
     /// A file's beginning; none when it is not there.
@@ -225,6 +230,7 @@ impl Sessions {
     /// transaction that stores the message.
     pub(super) async fn with_comments(
         &self,
+        ctx: &OpContext,
         id: SessionId,
         message: &mut QueuedMessage,
         drafts: Vec<CommentId>,
@@ -249,6 +255,8 @@ impl Sessions {
             }
             told.push(comment);
         }
+        // What was seen on the page is what is said: the lines where they are.
+        self.place(ctx, id, &mut told).await;
         message.text = comments::tell(&message.text, &told);
         message.comments = drafts;
         Ok(())

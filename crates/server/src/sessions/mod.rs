@@ -444,7 +444,8 @@ impl Sessions {
         create::check_name("effort-invalid", "/effort", new.effort.as_deref())?;
         let mut message = queue::compose(new.text, new.delivery, new.model, new.effort, jiff::Timestamp::now());
         message.destination = new.destination;
-        self.with_comments(id, &mut message, new.comments, key.as_ref()).await?;
+        self.with_comments(ctx, id, &mut message, new.comments, key.as_ref())
+            .await?;
         self.with_attachments(ctx, id, &mut message, &new.attachments, key.as_ref())
             .await?;
         let message = Box::new(message);
