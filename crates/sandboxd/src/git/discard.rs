@@ -322,11 +322,8 @@ fn write(repository: &Repository, path: &[u8], content: &[u8], mode: u32) -> io:
     }
     let (folder, name) = open_parent(repository, path)?;
     // Git knows no empty folder, so one may be in the way.
-    match rustix::fs::unlinkat(&folder, &name[..], AtFlags::REMOVEDIR) {
-        Err(rustix::io::Errno::NOTEMPTY) => {
-            return Err(io::Error::other("a folder with files in it has its name"));
-        }
-        Ok(()) | Err(_) => {}
+    if rustix::fs::unlinkat(&folder, &name[..], AtFlags::REMOVEDIR) == Err(rustix::io::Errno::NOTEMPTY) {
+        return Err(io::Error::other("a folder with files in it has its name"));
     }
     if mode & KIND == LINK {
         return Ok(rustix::fs::symlinkat(content, &folder, &name[..])?);
