@@ -117,14 +117,14 @@ impl Place {
         if last.index.as_ref() != Some(index) || last.written > MAX_WRITTEN || !folder.join("index").is_file() {
             return None;
         }
-        let list = |name: &str| {
+        let paths_in = |name: &str| {
             let paths = fs::read(folder.join(name)).ok()?;
             Some(fields(&paths).map(<[u8]>::to_vec).collect())
         };
         Some(Self {
             number: last.folder,
-            untracked: list("untracked")?,
-            gone: list("gone")?,
+            untracked: paths_in("untracked")?,
+            gone: paths_in("gone")?,
             written: last.written,
             folder,
         })

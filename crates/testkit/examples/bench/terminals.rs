@@ -57,17 +57,18 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     live.turn_end().await?;
 
     let mut places = vec![Place::Bare, Place::Ours(server.api.clone(), session.id)];
-    let mut _peers = Vec::new();
+    let mut running = Vec::new();
     for peer in [ttyd().await?, terminado().await?] {
         match peer {
             Ok((peer, place)) => {
-                _peers.push(peer);
+                running.push(peer);
                 places.push(place);
             }
             Err(absent) => report.note(absent),
         }
     }
     let measured = apart(in_turns(places)).await?;
+    drop(running);
     show(report, &measured);
     in_the_page(report, &server, session.id).await
 }
