@@ -202,7 +202,9 @@ impl<'a> Replay<'a> {
             && when.not_output.as_ref().is_none_or(|regex| !regex.is_match(output))
             && when.declined.is_none_or(|declined| declined == is_declined(output))
             && when.recalled.is_none_or(|recalled| recalled == self.recalled.is_some())
-            && when.printed.is_none_or(|wanted| wanted != printed(output).trim().is_empty())
+            && when
+                .printed
+                .is_none_or(|wanted| wanted != printed(output).trim().is_empty())
     }
 
     fn calls(&self, step: &Step, n: u64) -> Vec<Call> {
