@@ -6,7 +6,7 @@ use std::time::Duration;
 use mistle_protocol::id::SessionId;
 use mistle_sandbox::{Driver, Exit, Image, SandboxError, SandboxSpec};
 
-use crate::support::{Host, kill, listing, lives, spec, within};
+use crate::support::{Host, end, kill, listing, lives, spec, within};
 
 /// Tells that it is up, ends orderly at SIGTERM, and otherwise stays.
 const STAY: &str = "trap 'echo ended > /workspace/end; exit 7' TERM; echo $(cat /workspace/note 2> /dev/null) > /run/mistle/tell; while :; do sleep 1000 & wait; done";
@@ -98,7 +98,7 @@ fn a_restarted_server_finds_what_runs_and_what_has_ended() {
         )
     });
     // While there is no server.
-    kill(shims[1]);
+    end(shims[1]);
     let data = serve(async {
         let host = Host::open_again(data).await;
         let running: Vec<_> = host

@@ -173,6 +173,21 @@ pub(crate) fn lives(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
+/// Kills a process and waits for its end, which is not at once.
+pub(crate) fn end(pid: i32) {
+    let process = rustix::process::Pid::from_raw(pid)
+        .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok())
+        .unwrap();
+    rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL).unwrap();
+    let patience = rustix::event::Timespec::try_from(PATIENCE).unwrap();
+    let mut ended = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
+    assert_eq!(
+        rustix::event::poll(&mut ended, Some(&patience)),
+        Ok(1),
+        "{pid} does not end"
+    );
+}
+
 /// Fails rather than hangs.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
