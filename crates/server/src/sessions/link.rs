@@ -59,6 +59,9 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 /// The same for a whole connection: all streams that the daemon allows together, so that readers
 /// that stop, which keep their streams' windows full, hold up no keystroke.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
+/// The largest frame that is read, in bytes: what the daemon reads at once from a port. Smaller ones
+/// cost a large answer several times as many looks at the socket.
+const FRAME_SIZE: u32 = 64 * 1024;
 /// Streams at once, as the daemon allows them.
 const MAX_STREAMS: u32 = 512;
 
@@ -163,6 +166,7 @@ async fn converse(connection: u64, stream: UnixStream, events: &mpsc::Sender<Lin
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_SIZE)
         .handshake::<_, Body>(TokioIo::new(stream));
     let (sender, task) = tokio::time::timeout(GREETING_WITHIN, handshake)
         .await

@@ -63,6 +63,8 @@ pub struct PortStream {
     output: BodyDataStream<Incoming>,
     /// What came and was not read yet.
     left: Bytes,
+    /// How it ended, which is told after everything that came before.
+    failed: Option<io::Error>,
 }
 
 impl PortStream {
@@ -76,6 +78,7 @@ impl PortStream {
             input: Some(PollSender::new(input)),
             output: response.into_body().into_data_stream(),
             left: Bytes::new(),
+            failed: None,
         })
     }
 }
@@ -87,18 +90,29 @@ impl std::fmt::Debug for PortStream {
 }
 
 impl AsyncRead for PortStream {
+    /// As much as is there and fits: a large answer is handed on in few large pieces.
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        while self.left.is_empty() {
-            match ready!(Pin::new(&mut self.output).poll_next(cx)) {
-                Some(Ok(bytes)) => self.left = bytes,
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, error))),
-                None => return Poll::Ready(Ok(())),
+        let begin = buffer.filled().len();
+        while buffer.remaining() > 0 && self.failed.is_none() {
+            if self.left.is_empty() {
+                match Pin::new(&mut self.output).poll_next(cx) {
+                    Poll::Ready(Some(Ok(bytes))) => self.left = bytes,
+                    Poll::Ready(Some(Err(error))) => {
+                        self.failed = Some(io::Error::new(io::ErrorKind::ConnectionReset, error));
+                    }
+                    Poll::Pending if buffer.filled().len() == begin => return Poll::Pending,
+                    // The end, or nothing more for now.
+                    Poll::Ready(None) | Poll::Pending => return Poll::Ready(Ok(())),
+                }
             }
+            let length = self.left.len().min(buffer.remaining());
+            buffer.put_slice(&self.left[..length]);
+            self.left.advance(length);
         }
-        let length = self.left.len().min(buffer.remaining());
-        buffer.put_slice(&self.left[..length]);
-        self.left.advance(length);
-        Poll::Ready(Ok(()))
+        match self.failed.take_if(|_| buffer.filled().len() == begin) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 

@@ -22,8 +22,9 @@ use crate::sessions::{SessionError, Sessions};
 /// How long a connection may be idle. Below what servers keep one for (Node's five seconds are the
 /// shortest of the usual ones), so that requests seldom meet one that is just being closed.
 const IDLE: Duration = Duration::from_secs(3);
-/// Idle connections that one port keeps: what a browser opens to a host.
-const MAX_IDLE: usize = 8;
+/// Idle connections that one port keeps: what several pages of several browsers have open at once.
+/// With fewer, those that ask at the same time would open new ones again and again.
+const MAX_IDLE: usize = 64;
 /// The largest headers of an answer, in bytes.
 const MAX_HEAD: usize = 256 * 1024;
 
