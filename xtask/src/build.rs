@@ -32,8 +32,9 @@ pub(crate) fn mistle(profile: Profile) -> PathBuf {
 
 /// Builds the server and the daemon; gives the server's path. The daemon lies beside it.
 ///
-/// The daemon is linked statically, because it is PID 1 on any root filesystem. The flag goes to
-/// the last link alone, so that both programs share every compiled dependency.
+/// The server is built as part of the whole workspace, as the tests are, so that its dependencies
+/// have the features that they have there and are compiled once. The daemon is linked statically,
+/// because it is PID 1 on any root filesystem; that flag goes to its last link alone.
 pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
     let release: &[&str] = if profile == Profile::Release {
         &["--release"]
@@ -42,7 +43,7 @@ pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
     };
     step(
         "Building the server",
-        command("cargo", ["build", "--package", "mistle-server"]).args(release),
+        command("cargo", ["build", "--workspace", "--bin", "mistle"]).args(release),
     )?;
     step(
         "Building the sandbox daemon",
