@@ -328,8 +328,8 @@ mod tests {
         let mut writer = store.writer.acquire().await.unwrap();
         writer.execute("PRAGMA max_page_count = 1").await.unwrap();
         let fill = "CREATE TABLE filler AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) SELECT i, hex(randomblob(99)) FROM n";
-        let full = StoreError::from(writer.execute(fill).await.unwrap_err());
-        assert!(full.is_disk_full(), "{full:?}");
+        let error = StoreError::from(writer.execute(fill).await.unwrap_err());
+        assert!(error.is_disk_full(), "{error:?}");
         writer.execute("PRAGMA max_page_count = 100000").await.unwrap();
         writer.execute(fill).await.unwrap();
     }

@@ -379,7 +379,8 @@ async fn a_new_connection_waits_for_a_link_that_is_away() {
     drop(serving);
     let (answer, _serving) = tokio::join!(fetch(), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        gateway.serve(&daemon)
+        // Kept, not awaited: it serves until it is dropped.
+        Some(gateway.serve(&daemon))
     });
     assert_eq!(answer, ("200".into(), 0));
 }
