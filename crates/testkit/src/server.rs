@@ -1,8 +1,10 @@
 //! A real server process.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +17,9 @@ use crate::api::Api;
 /// How long a server may take until it prints its login link. Far above what it takes, so that
 /// only a hang ends here.
 const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// How often a server that ends looks for what it leaves behind.
+const LOOKS: usize = 1000;
 
 /// What a test's server is started with.
 #[derive(Clone, Debug)]
@@ -59,6 +64,10 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// Ports for servers, below those that the kernel hands out: one of these would be given to somebody's
+/// connection while its server is away.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
 /// A server with a data directory of its own.
 pub struct TestServer {
     /// The API, with the operator's token.
@@ -68,6 +77,7 @@ pub struct TestServer {
     program: PathBuf,
     data_dir: TempDir,
     child: Child,
+    _port: Port,
 }
 
 impl TestServer {
@@ -81,17 +91,18 @@ impl TestServer {
         }
         // Sockets live below the data directory and may not have long paths.
         let data_dir = tempfile::Builder::new().prefix("mst").tempdir()?;
-        let port = free_port()?;
-        write_config(data_dir.path(), port, &setup.config)?;
+        let port = Port::reserve()?;
+        write_config(data_dir.path(), port.number, &setup.config)?;
         let (child, login_link) = spawn(&setup.program, data_dir.path()).await?;
         let token = std::fs::read_to_string(data_dir.path().join("cli-token")).context("the operator's token")?;
-        let api = Api::new(format!("http://127.0.0.1:{port}"), token.trim().to_owned())?;
+        let api = Api::new(format!("http://127.0.0.1:{}", port.number), token.trim().to_owned())?;
         Ok(Self {
             api,
             login_link,
             program: setup.program,
             data_dir,
             child,
+            _port: port,
         })
     }
 
@@ -118,14 +129,21 @@ impl TestServer {
 }
 
 impl Drop for TestServer {
-    /// Kills the server and every sandbox that it leaves behind.
+    /// Kills the server and every sandbox that it leaves behind. A sandbox that is just being started forks while one
+    /// looks, so one looks until there is nothing.
     fn drop(&mut self) {
         let _ = self.child.start_kill();
-        let shims = processes(|process| names(process, self.data_dir.path()));
-        // PID 1 of each sandbox: killing it ends everything in it.
-        let inits = processes(|process| parent(process).is_some_and(|parent| shims.contains(&parent)));
-        let mut kill = std::process::Command::new("kill");
-        let _ = kill.arg("-9").args(inits).args(shims).stderr(Stdio::null()).status();
+        for _ in 0..LOOKS {
+            let ended = !matches!(self.child.try_wait(), Ok(None));
+            let shims = processes(|process| names(process, self.data_dir.path()));
+            if ended && shims.is_empty() {
+                return;
+            }
+            // PID 1 of each sandbox: killing it ends everything in it.
+            let inits = processes(|process| parent(process).is_some_and(|parent| shims.contains(&parent)));
+            let mut kill = std::process::Command::new("kill");
+            let _ = kill.arg("-9").args(inits).args(shims).stderr(Stdio::null()).status();
+        }
     }
 }
 
@@ -142,11 +160,13 @@ fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// Whether a process' command line names a path below a folder.
+/// Whether a process' command line names a path below a folder, or, before it has one of its own, its environment.
 fn names(process: &Path, folder: &Path) -> bool {
     let needle = folder.as_os_str().as_encoded_bytes();
-    let command_line = std::fs::read(process.join("cmdline")).unwrap_or_default();
-    command_line.windows(needle.len()).any(|window| window == needle)
+    ["cmdline", "environ"].iter().any(|file| {
+        let text = std::fs::read(process.join(file)).unwrap_or_default();
+        text.windows(needle.len()).any(|window| window == needle)
+    })
 }
 
 fn parent(process: &Path) -> Option<String> {
@@ -157,8 +177,31 @@ fn parent(process: &Path) -> Option<String> {
         .map(|pid| pid.trim().to_owned())
 }
 
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// A port that no other test takes, whether its server runs or not.
+struct Port {
+    number: u16,
+    /// Locked as long as it is open, which ends with the process at the latest.
+    _lock: File,
+}
+
+impl Port {
+    fn reserve() -> Result<Self> {
+        static TRIED: AtomicU32 = AtomicU32::new(0);
+        let folder = std::env::temp_dir().join("mistle-test-ports");
+        std::fs::create_dir_all(&folder)?;
+        let all = u32::from(PORTS.end - PORTS.start);
+        // Processes begin far from each other.
+        let begin = std::process::id().wrapping_mul(61);
+        for _ in 0..all {
+            let offset = begin.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % all;
+            let number = PORTS.start + u16::try_from(offset)?;
+            let lock = File::create(folder.join(number.to_string()))?;
+            if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", number)).is_ok() {
+                return Ok(Self { number, _lock: lock });
+            }
+        }
+        bail!("no port is free")
+    }
 }
 
 fn write_config(data_dir: &Path, port: u16, config: &str) -> Result<()> {

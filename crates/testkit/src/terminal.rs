@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// How long a test waits for something that has to come. Only a hang ends here.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(3);
 /// What programs ask a terminal, and what one answers: where the cursor is, what it can do, its
 /// colours.
 const ANSWERS: [(&str, &str); 5] = [
