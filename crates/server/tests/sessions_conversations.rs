@@ -211,14 +211,14 @@ async fn both_go_on_after_stop_and_start_and_a_killed_server() -> Result<()> {
     both_remember(&server.api, &mut live, id, &first, &second).await?;
 
     // Killed while a turn runs in each.
+    let seq = server.api.session(id).await?.last_seq;
     for conversation in [&first, &second] {
         let there = Destination::Conversation {
             id: conversation.clone(),
         };
-        let message = send(&server.api, id, "slow stream 60 every 50ms", there).await?;
+        let message = send(&server.api, id, "slow stream 200 every 50ms", there).await?;
         place_of(&mut live, &message).await?;
     }
-    let seq = server.api.session(id).await?.last_seq;
     server.kill().await?;
     server.start_again().await?;
     let api = &server.api;
@@ -237,7 +237,7 @@ async fn both_go_on_after_stop_and_start_and_a_killed_server() -> Result<()> {
     })
     .await?;
     both_remember(api, &mut live, id, &first, &second).await?;
-    let whole = |event: &mistle_protocol::session::SessionEvent| matches!(&event.event, EventBody::Agent(AgentEvent::ItemCompleted { item }) if matches!(&item.body, ItemBody::AgentMessage { text } if text.contains("Line 1 of 60.") && text.contains("Line 60 of 60.")));
+    let whole = |event: &mistle_protocol::session::SessionEvent| matches!(&event.event, EventBody::Agent(AgentEvent::ItemCompleted { item }) if matches!(&item.body, ItemBody::AgentMessage { text } if text.contains("Line 1 of 200.") && text.contains("Line 200 of 200.")));
     let events = api.events(id).await?;
     assert_eq!(events.iter().filter(|event| whole(event)).count(), 2);
     Ok(())
