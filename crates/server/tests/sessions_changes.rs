@@ -76,11 +76,11 @@ async fn a_change_is_reviewed() -> Result<()> {
         .send(session.id, "run: sed -i 1i\\\\zero a.txt", Delivery::Queue)
         .await?;
     assert!(exec.comments.is_empty());
-    live.until(|message| matches!(message, LiveMessage::Changes).then_some(()))
-        .await?;
-    live.until(|message| match agent_event(message)? {
-        AgentEvent::TurnCompleted { .. } => Some(()),
-        _ => None,
+    let (mut told, mut ended) = (false, false);
+    live.until(|message| {
+        told |= matches!(message, LiveMessage::Changes);
+        ended |= matches!(agent_event(message), Some(AgentEvent::TurnCompleted { .. }));
+        (told && ended).then_some(())
     })
     .await?;
     let comments: Vec<Comment> = api.get(&format!("{base}/comments")).await?;
