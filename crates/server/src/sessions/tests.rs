@@ -32,7 +32,7 @@ use super::{Needs, SessionError, Sessions};
 use crate::config::{Config, Location};
 
 /// How long what must come may take. Only a hang ends here.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Sandboxes that are folders with sockets; a test is their daemon.
 struct Sandboxes {

@@ -12,7 +12,7 @@ use crate::app::TestApp;
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Longer than anything here takes; only a hang ends there.
-const HANG: Duration = Duration::from_secs(30);
+const HANG: Duration = Duration::from_mins(1);
 
 async fn open(app: &TestApp, path: &str, origin: Option<&str>) -> Result<Socket, (u16, String)> {
     let mut request = app.api(path).replacen("http", "ws", 1).into_client_request().unwrap();
