@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
+import { setTimeout } from 'node:timers/promises'
 
 const root = resolve(import.meta.dirname, '..')
 
@@ -127,13 +128,16 @@ path = "${root}/data/runtimes/codex/0.169.0"
   /** Kills the server and every sandbox that it leaves behind. */
   async end(undo?: () => void) {
     await this.kill()
-    const shims = processesNaming(this.dataDir)
-    for (const pid of [...childrenOf(shims), ...shims]) {
-      try {
-        process.kill(pid, 'SIGKILL')
-      } catch {
-        // It ended by itself.
+    // A sandbox that is just being started forks while one looks, so one looks until there is nothing.
+    for (let shims = processesNaming(this.dataDir); shims.length > 0; shims = processesNaming(this.dataDir)) {
+      for (const pid of [...childrenOf(shims), ...shims]) {
+        try {
+          process.kill(pid, 'SIGKILL')
+        } catch {
+          // It ended by itself.
+        }
       }
+      await setTimeout(10)
     }
     undo?.()
     for (const folder of [this.dataDir, this.outside]) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
@@ -155,14 +159,22 @@ path = "${root}/data/runtimes/codex/0.169.0"
   }
 }
 
-async function freePort() {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const address = probe.address()
+// Ports for servers, below those that the kernel hands out: one of these would be given to somebody's connection
+// while its server is away. Workers begin far from each other.
+const PORTS = { from: 30_000, count: 2_000 }
+let tried = process.pid * 61
+
+async function freePort(): Promise<number> {
+  const port = PORTS.from + (tried++ % PORTS.count)
+  const probe = createServer().listen(port, '127.0.0.1')
+  const free = await once(probe, 'listening').then(
+    () => true,
+    () => false,
+  )
+  if (!free) return freePort()
   probe.close()
   await once(probe, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
+  return port
 }
 
 function processesNaming(folder: string) {

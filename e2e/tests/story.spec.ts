@@ -30,7 +30,7 @@ test('a failing test is fixed while a person watches, approves and steers', asyn
 })
 
 test('a message steers the running turn, another one waits for the next', async ({ signedIn: page }) => {
-  await newSession(page, 'slow stream 40 every 100ms')
+  await newSession(page, 'slow stream 300 every 100ms')
   await expect(status(page)).toHaveAccessibleName('Status: Working')
   await expect(chat(page).getByText(/line 2/i).first()).toBeVisible()
 
@@ -71,7 +71,7 @@ test('an approval for the session is asked once, with the keyboard', async ({ si
 })
 
 test('a turn is interrupted, and the session goes on', async ({ signedIn: page }) => {
-  await newSession(page, 'slow stream 400 every 100ms')
+  await newSession(page, 'slow stream 900 every 100ms')
   await expect(chat(page).getByText(/line 2/i).first()).toBeVisible()
   await composer(page).press('Escape')
   await expect(status(page)).toHaveAccessibleName('Status: Ready')
