@@ -1,6 +1,6 @@
 // Terminals as a person uses them: tabs, names, exit codes, and nothing lost whatever dies or floods.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '../axe.ts'
 import type { Browser, BrowserContext, Page } from '@playwright/test'
 import { composer, newSession } from '../session.ts'
 import { expect, type Server, test } from '../server.ts'
@@ -124,7 +124,7 @@ test('text is found, with a count', async ({ signedIn: page }) => {
 })
 
 test('two browsers look at one terminal', async ({ signedIn: page, browser, server }) => {
-  await open(page)
+  const id = await open(page)
   await type(page, 'KEPT=both; echo "first $KEPT"\n')
   await expect(screen(page)).toContainText('first both')
 
@@ -135,9 +135,12 @@ test('two browsers look at one terminal', async ({ signedIn: page, browser, serv
   for (const viewer of [page, other]) await expect(screen(viewer)).toContainText('second both')
 
   // The terminal has the size of who works in it, and neither reacts to the other's.
+  const size = async () => (await server.api<{ cols: number }[]>('GET', `/sessions/${id}/terminals`))[0]!.cols
+  const before = await size()
   await other.setViewportSize({ width: 1000, height: 700 })
+  await expect.poll(size).toBeLessThan(before)
   await type(other, 'clear; echo "narrow $(stty size)"\n')
-  const narrow = await screen(other).innerText().then(() => columns(other, 'narrow'))
+  const narrow = await columns(other, 'narrow')
   await type(page, 'clear; echo "wide $(stty size)"\n')
   expect(await columns(page, 'wide')).toBeGreaterThan(narrow)
 
@@ -194,7 +197,7 @@ test('a flood stalls neither the page nor another terminal', async ({ signedIn: 
 test('questions that were asked before are not answered again', async ({ signedIn: page }) => {
   await open(page)
   // Asks for the device's attributes and status; the answers are read, so that nothing is left.
-  await type(page, `printf '\\e[c\\e[6n'; read -rsd R -t 2 answer; echo "asked \${#answer}"\n`)
+  await type(page, `printf '\\e[c\\e[6n'; read -rsd R -t 60 answer; echo "asked \${#answer}"\n`)
   await expect(screen(page)).toContainText(/asked [1-9]/)
   await page.reload()
   await expect(screen(page)).toContainText(/asked [1-9]/)
@@ -207,8 +210,9 @@ test('programs reach neither the clipboard nor the page', async ({ signedIn: pag
   await context.grantPermissions(['clipboard-read', 'clipboard-write'])
   await open(page)
   await page.evaluate(() => navigator.clipboard.writeText('mine'))
-  await type(page, `printf '\\e]52;c;c3RvbGVu\\a\\e]2;<b>x</b>\\u202egnp\\a'; sleep 1; echo "done $((1 + 1))"\n`)
+  await type(page, `printf '\\e]52;c;c3RvbGVu\\a\\e]2;<b>x</b>\\u202egnp\\a'; read -rs; echo "done $((1 + 1))"\n`)
   await expect(tabs(page).first()).toHaveText('<b>x</b>gnp')
+  await page.keyboard.press('Enter')
   await expect(screen(page)).toContainText('done 2')
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('mine')
 })
