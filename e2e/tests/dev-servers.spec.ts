@@ -1,6 +1,6 @@
 // Previews with the development servers that people use, each as it comes: none is told about us.
 
-import AxeBuilder from '@axe-core/playwright'
+import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
 import { bring, HOME, openPort, processes, processList, run, source, write } from '../apps.ts'
 import { newSession } from '../session.ts'
@@ -201,19 +201,22 @@ test('FastAPI: documentation, a WebSocket, events, uploads, ranges and cookies',
 
   const events = await app.evaluate(
     () =>
-      new Promise<{ data: string; at: number }[]>((done) => {
-        const heard: { data: string; at: number }[] = []
+      new Promise<string[]>((done) => {
+        const heard: string[] = []
         const source = new EventSource('/events')
         source.onmessage = ({ data }) => {
-          heard.push({ data, at: performance.now() })
-          if (heard.length === 5) done(heard)
+          heard.push(data)
+          if (heard.length === 5) {
+            source.close()
+            done(heard)
+          }
+          // The app makes the next one only then, so nothing on the way gathers them.
+          void fetch('/heard', { method: 'POST' })
         }
         source.onerror = () => done(heard)
       }),
   )
-  expect(events.map(({ data }) => data)).toEqual([1, 2, 3, 4, 5].map((number) => `step ${number}`))
-  // Half a second and more lies between the first and the last of them where they are made.
-  expect(events[4]!.at - events[0]!.at).toBeGreaterThan(500)
+  expect(events).toEqual([1, 2, 3, 4, 5].map((number) => `step ${number}`))
 
   const size = 64 * 1024 * 1024
   const uploaded = await app.evaluate(async (size) => {

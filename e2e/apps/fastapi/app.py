@@ -60,12 +60,22 @@ async def upload(file: UploadFile):
     return {"name": file.filename, "size": size}
 
 
+heard = asyncio.Event()
+
+
+@app.post("/heard")
+async def hear():
+    heard.set()
+
+
 @app.get("/events")
 async def events():
     async def steps():
         for number in range(1, 6):
+            heard.clear()
             yield f"data: step {number}\n\n"
-            await asyncio.sleep(0.2)
+            # The next one comes when somebody has heard this one.
+            await heard.wait()
 
     return StreamingResponse(steps(), media_type="text/event-stream")
 
