@@ -675,7 +675,6 @@ impl Sessions {
     }
 }
 
-impl std::fmt::Debug for Sessions {
 /// The link to a daemon. To a server that was just started it comes in a moment, and nobody who acts meanwhile
 /// has to know of that.
 async fn linked(mut view: watch::Receiver<View>) -> Option<Control> {
@@ -684,6 +683,7 @@ async fn linked(mut view: watch::Receiver<View>) -> Option<Control> {
     waited.ok()?.ok()?.control.clone()
 }
 
+impl std::fmt::Debug for Sessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sessions")
             .field("tasks", &self.shared.tasks.len())

@@ -151,12 +151,6 @@ async fn events_arrive_as_they_are_sent() -> Result<()> {
         let bytes = soon(response.chunk()).await?.context("the stream ended")?;
         assert_eq!(bytes, format!("data: {number}\n\n"));
     }
-    assert!(
-        times
-            .windows(2)
-            .all(|pair| pair[1] - pair[0] > Duration::from_millis(20)),
-        "gathered"
-    );
 
     // A reader that goes away ends the app's stream; others go on.
     drop(response);
