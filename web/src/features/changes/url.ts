@@ -1,5 +1,6 @@
 /** The panel's state in the address, so that a link opens what its sender saw. */
 import type { Scope } from "../../api/changes";
+import { writeAddress } from "../../ui/address";
 import { isScope } from "./describe";
 
 export interface PanelUrl {
@@ -21,11 +22,5 @@ export function readPanelUrl(search: string): PanelUrl {
 
 /** Puts the state into the address, or takes it out of it. Other parts stay. */
 export function writePanelUrl(state: PanelUrl | undefined): void {
-  const url = new URL(location.href);
-  for (const name of ["file", "view", "scope"] as const) {
-    const value = state?.[name];
-    if (value) url.searchParams.set(name, value);
-    else url.searchParams.delete(name);
-  }
-  if (url.href !== location.href) history.replaceState(history.state, "", url);
+  writeAddress({ file: state?.file, view: state?.view, scope: state?.scope });
 }

@@ -5,6 +5,7 @@ import { api } from "../../api/client";
 import type { Destination, Session } from "../../api/types";
 import type { ChannelSnapshot, OwnMessage, SessionChannel } from "../../live/channel";
 import { activeView, conversationIn, isStarter, NEW, resolve } from "../../live/conversations";
+import { queryOf } from "../../ui/address";
 import { readStored, writeStored } from "../../ui/storage";
 import { draftsOf } from "../attachments/drafts";
 import { copyChoice, moveChoice } from "../composer/choice";
@@ -86,7 +87,7 @@ export function useView(session: Session, snapshot: ChannelSnapshot, channel: Se
       const url = new URL(window.location.href);
       url.searchParams.set(PARAMETER, next);
       // In its place in the history, it keeps what that step was marked with.
-      navigate(`${location}${url.search}${url.hash}`, { replace, state: replace ? history.state : null });
+      navigate(`${location}${queryOf(url)}${url.hash}`, { replace, state: replace ? history.state : null });
     },
     [navigate, location],
   );

@@ -117,15 +117,18 @@ export function SessionHeader({
         )
       )}
       {renaming ? (
-        <TitleField
-          label="Session title"
-          title={session.title}
-          onCancel={() => onRename(false)}
-          onSave={(title) => {
-            void actions.rename(session, title);
-            onRename(false);
-          }}
-        />
+        <>
+          <h1 className="hidden-text">{session.title}</h1>
+          <TitleField
+            label="Session title"
+            title={session.title}
+            onCancel={() => onRename(false)}
+            onSave={(title) => {
+              void actions.rename(session, title);
+              onRename(false);
+            }}
+          />
+        </>
       ) : (
         <h1 className="session-title">
           <button type="button" className="truncate" onClick={() => onRename(true)} title={session.title}>

@@ -4,6 +4,7 @@
  */
 import { useCallback, useEffect, useState } from "react";
 import { useLocation, useSearch } from "wouter";
+import { queryOf, writeAddress } from "../../ui/address";
 import { readStored, useStored, writeStored } from "../../ui/storage";
 
 export interface Panels {
@@ -27,15 +28,6 @@ export function readPanels(search: string): Open | undefined {
   if (panel === undefined) return undefined;
   const wanted = panel.split(",");
   return Object.fromEntries(PANES.map((pane) => [pane, wanted.includes(pane)]));
-}
-
-export function writeAddress(name: string, value: string | undefined): void {
-  const url = new URL(location.href);
-  if (value) url.searchParams.set(name, value);
-  else url.searchParams.delete(name);
-  // Commas may stand in a query, and are easier to read.
-  url.search = url.search.replaceAll("%2C", ",");
-  if (url.href !== location.href) history.replaceState(history.state, "", url);
 }
 
 /** The one pane of a phone. */
@@ -70,7 +62,7 @@ export function usePhonePane(narrow: boolean): [PhonePane, (pane: PhonePane) => 
       url.searchParams.delete("panel");
       if (next === "chat") url.searchParams.delete("pane");
       else url.searchParams.set("pane", next);
-      navigate(`${location}${url.search}${url.hash}`, how);
+      navigate(`${location}${queryOf(url)}${url.hash}`, how);
     },
     [location, navigate],
   );
@@ -93,7 +85,7 @@ export function usePhonePane(narrow: boolean): [PhonePane, (pane: PhonePane) => 
     go(linked, { state: OVER });
   }, []);
   useEffect(() => {
-    if (!narrow) writeAddress("pane", undefined);
+    if (!narrow) writeAddress({ pane: undefined });
   }, [narrow]);
   return [pane, show];
 }
@@ -114,7 +106,7 @@ export function usePanels(
   });
   const [panels, setPanels] = useStored<Panels>(key, fallback);
   const open = narrow ? "" : PANES.filter((pane) => panels[pane]).join(",");
-  useEffect(() => writeAddress("panel", open), [open]);
+  useEffect(() => writeAddress({ panel: open }), [open]);
   return [panels, setPanels];
 }
 

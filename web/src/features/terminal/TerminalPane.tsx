@@ -5,6 +5,7 @@ import { type ApiError, api, asApiError } from "../../api/client";
 import type { Session, TerminalInfo } from "../../api/types";
 import { useCommands } from "../../keys/registry";
 import type { LinkState } from "../../live/link";
+import { writeAddress } from "../../ui/address";
 import { Button, IconButton } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { Menu, MenuItem } from "../../ui/Menu";
@@ -12,7 +13,6 @@ import { readStored, writeStored } from "../../ui/storage";
 import { sayError } from "../../ui/toasts";
 import { useSessionActions } from "../session/actions";
 import { canStart } from "../session/status";
-import { writeAddress } from "../session/view-url";
 import { LazyTerminal } from "./LazyTerminal";
 import { panelId, TerminalTabs, tabId } from "./TerminalTabs";
 import "./terminal.css";
@@ -137,7 +137,7 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
   const shownTab = visible && tabs.length > 1 ? active?.id : undefined;
   const isRead = terminals !== undefined;
   useEffect(() => {
-    if (isRead || !visible) writeAddress("terminal", shownTab);
+    if (isRead || !visible) writeAddress({ terminal: shownTab });
   }, [shownTab, isRead, visible]);
   const note = linkNote(active && links.get(active.id));
 

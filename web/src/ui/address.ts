@@ -1,0 +1,15 @@
+/** The page's address, which says what is open so that a link opens what its sender saw. */
+
+/** The query of an address. Commas may stand in one, and are easier to read. */
+export const queryOf = (url: URL): string => url.search.replaceAll("%2C", ",");
+
+/** Puts values into the address, or takes them out of it, in its place in the history. Other parts stay. */
+export function writeAddress(values: Readonly<Record<string, string | undefined>>): void {
+  const url = new URL(location.href);
+  for (const [name, value] of Object.entries(values)) {
+    if (value) url.searchParams.set(name, value);
+    else url.searchParams.delete(name);
+  }
+  url.search = queryOf(url);
+  if (url.href !== location.href) history.replaceState(history.state, "", url);
+}
