@@ -215,6 +215,7 @@ test('each conversation has its own model and effort, and what waits keeps its o
     await send(page, text)
     return ((await request).postDataJSON() as { effort: string | null }).effort
   }
+  await expect(effort).toHaveAccessibleName('Reasoning effort: Medium')
   expect(await sent('say: as it is')).toBe('medium')
   await expect(said(page, /^as it is$/)).toBeVisible()
   await choose('High')
@@ -249,11 +250,10 @@ test('a command runs in the conversation that is looked at, or begins one', asyn
   test.slow()
   const id = await newSession(page, 'say: the first')
   await expect(page.getByRole('button', READY)).toBeVisible()
-  await expect(page).toHaveURL(/conversation=[0-9a-f-]{36}/)
-  const first = page.url()
+  const conversations = async () => (await server.api<Session>('GET', `/sessions/${id}`)).conversations
+  const first = `${page.url()}?conversation=${(await conversations())[0]?.id}`
   await startAnother(page, 'say: the second')
   await expect(said(page, /^the second$/)).toBeVisible()
-  const conversations = async () => (await server.api<Session>('GET', `/sessions/${id}`)).conversations
 
   // A link to the first, while the second is the active one.
   const other = await context.newPage()

@@ -160,7 +160,7 @@ for number in range(1, count + 1):
     at = f"2020-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}Z"
     document = json.loads(session["document"]) | {"id": copied, "title": title, "created_at": at, "state_since": at}
     put("sessions", session | {"id": copied, "document": json.dumps(document)})
-    put("session_index", index | {"session_id": copied, "about": f"{title}\n{copied}".lower()})
+    put("session_index", index | {"session_id": copied, "about": f"{title}\\n{copied}".lower()})
 database.commit()
 `
   execFileSync('python3', ['-c', script, join(server.dataDir, 'mistle.db'), id, String(count)])

@@ -108,7 +108,7 @@ async fn a_change_is_reviewed() -> Result<()> {
         .any(|event| match event.event {
             EventBody::Agent(AgentEvent::ItemCompleted { item }) => match item.body {
                 ItemBody::UserMessage { text, .. } => {
-                    text.contains("`a.txt`, line 2 (after the change):\n```\n2\n```\nWhy a digit?")
+                    text.contains("`a.txt`, line 3 (after the change):\n```\n2\n```\nWhy a digit?")
                 }
                 _ => false,
             },

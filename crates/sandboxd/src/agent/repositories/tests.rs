@@ -14,7 +14,7 @@ fn what_git_says_is_explained() {
     let cases = [
         (
             "fatal: unable to access 'https://example.org/a/': CONNECT tunnel failed, response 403",
-            "egress list",
+            "`egress.allow`",
         ),
         (
             "fatal: unable to access 'https://example.org/a/': Could not resolve host: example.org",
