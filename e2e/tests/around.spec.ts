@@ -23,6 +23,7 @@ test('a link shows what its sender saw, also to whoever has to sign in first', a
   await expect(terminal(page).getByRole('tab')).toHaveCount(1)
   await page.getByRole('button', { name: 'New terminal' }).first().click()
   await expect(terminal(page).getByRole('tab')).toHaveCount(2)
+  await expect(page).toHaveURL(/file=b\.txt/)
   await expect(page).toHaveURL(/terminal=trm_/)
   const link = page.url()
 

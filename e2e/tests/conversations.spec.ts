@@ -202,6 +202,7 @@ test('the runtime’s own interface shows the conversation in view, and what it 
 test('each conversation has its own model and effort, and what waits keeps its own', async ({ signedIn: page, server }) => {
   test.slow()
   const id = await newSession(page, 'say: the first')
+  await expect(said(page, /^the first$/)).toBeVisible()
   await expect(page.getByRole('button', READY)).toBeVisible()
   const effort = page.getByRole('button', { name: /^Reasoning effort: / })
   const choose = async (name: string) => {
