@@ -35,9 +35,10 @@ export function source(app: AppName, file: string) {
   return readFileSync(join(apps, app, file), 'utf8')
 }
 
-/** Writes a file in the sandbox, as an agent or an editor would. */
+/** Writes a file in the sandbox as an editor does: whole, because a development server that reads an empty one says so. */
 export function write(server: Server, session: string, path: string, content: string) {
-  server.cli('session', 'exec', session, '--', 'sh', '-c', 'printf %s "$1" > "$2"', 'write', content, path)
+  const script = 'printf %s "$1" > "$2.new" && mv "$2.new" "$2"'
+  server.cli('session', 'exec', session, '--', 'sh', '-c', script, 'write', content, path)
 }
 
 /** Runs a command in a terminal of its own, whose screen it gives. */
