@@ -1,7 +1,5 @@
-import { useEffect, useMemo, useState } from "react";
+import { lazy, Suspense, useEffect, useMemo, useState } from "react";
 import { Route, Switch, useLocation } from "wouter";
-import { HelpDialog } from "../features/commands/HelpDialog";
-import { Palette } from "../features/commands/Palette";
 import { NewSession } from "../features/new-session/NewSession";
 import { useDesktopNotifications } from "../features/notifications/desktop";
 import { BackBar } from "../features/session/BackBar";
@@ -11,8 +9,6 @@ import { SessionView } from "../features/session/SessionView";
 import { statusOf } from "../features/session/status";
 import { sessionPath, useListFilter } from "../features/sessions/filter";
 import { SessionList, useShownSessions } from "../features/sessions/SessionList";
-import { Trash } from "../features/sessions/Trash";
-import { Settings } from "../features/settings/Settings";
 import { cyclePane } from "../keys/panes";
 import { runCommand, useCommands } from "../keys/registry";
 import { useLiveList, useSessionList } from "../live/sessions";
@@ -23,6 +19,14 @@ import { useThemeChoice } from "../ui/theme";
 import { ErrorBoundary } from "./ErrorBoundary";
 import { orderedSessions } from "./order";
 import "./shell.css";
+
+// What is seldom opened is no part of what every visit waits for.
+const HelpDialog = lazy(async () => ({
+  default: (await import("../features/commands/HelpDialog")).HelpDialog,
+}));
+const Palette = lazy(async () => ({ default: (await import("../features/commands/Palette")).Palette }));
+const Trash = lazy(async () => ({ default: (await import("../features/sessions/Trash")).Trash }));
+const Settings = lazy(async () => ({ default: (await import("../features/settings/Settings")).Settings }));
 
 const SESSION_PATH = /^\/s\/([^/]+)/;
 
@@ -115,6 +119,23 @@ function useShellCommands(toggleSidebar: () => void, openPalette: () => void, op
   ]);
 }
 
+/** A file that is dropped where nothing takes it would open in the page's place. */
+function useDropGuard(): void {
+  useEffect(() => {
+    const refuse = (event: DragEvent) => {
+      if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      event.dataTransfer.dropEffect = "none";
+    };
+    window.addEventListener("dragover", refuse);
+    window.addEventListener("drop", refuse);
+    return () => {
+      window.removeEventListener("dragover", refuse);
+      window.removeEventListener("drop", refuse);
+    };
+  }, []);
+}
+
 /** Pages that are no session: their content, with the way to the list. */
 function Page({ children, sidebarOpen }: { children: React.ReactNode; sidebarOpen: boolean }) {
   const live = useLiveList();
@@ -132,8 +153,9 @@ function Page({ children, sidebarOpen }: { children: React.ReactNode; sidebarOpe
 export function Shell() {
   const narrow = useIsNarrow();
   const [open, setOpen] = useStored("sidebar", true);
-  const [palette, setPalette] = useState(false);
-  const [help, setHelp] = useState(false);
+  // Until the first time they are not there at all.
+  const [palette, setPalette] = useState<boolean>();
+  const [help, setHelp] = useState<boolean>();
   const [location, navigate] = useLocation();
   const { sessions } = useSessionList();
   const toggle = () => (narrow ? navigate("/") : setOpen(!open));
@@ -173,6 +195,7 @@ export function Shell() {
   const current = useMemo(() => sessions.find((session) => session.id === currentId), [sessions, currentId]);
   const waiting = sessions.filter((session) => statusOf(session).group === "needs you").length;
   useDesktopNotifications();
+  useDropGuard();
   useTabBadge(
     waiting,
     current?.title ??
@@ -206,30 +229,34 @@ export function Shell() {
             </Route>
             <Route>
               <Page sidebarOpen={sidebarShown}>
-                <Switch>
-                  <Route path="/">
-                    <NewSession />
-                  </Route>
-                  <Route path="/new">
-                    <NewSession />
-                  </Route>
-                  <Route path="/deleted">
-                    <Trash />
-                  </Route>
-                  <Route path="/settings">
-                    <Settings />
-                  </Route>
-                  <Route>
-                    <NotFound />
-                  </Route>
-                </Switch>
+                <Suspense fallback={null}>
+                  <Switch>
+                    <Route path="/">
+                      <NewSession />
+                    </Route>
+                    <Route path="/new">
+                      <NewSession />
+                    </Route>
+                    <Route path="/deleted">
+                      <Trash />
+                    </Route>
+                    <Route path="/settings">
+                      <Settings />
+                    </Route>
+                    <Route>
+                      <NotFound />
+                    </Route>
+                  </Switch>
+                </Suspense>
               </Page>
             </Route>
           </Switch>
         </ErrorBoundary>
       )}
-      <Palette open={palette} onOpenChange={setPalette} sessions={sessions} />
-      <HelpDialog open={help} onOpenChange={setHelp} />
+      <Suspense fallback={null}>
+        {palette !== undefined && <Palette open={palette} onOpenChange={setPalette} sessions={sessions} />}
+        {help !== undefined && <HelpDialog open={help} onOpenChange={setHelp} />}
+      </Suspense>
     </div>
   );
 }

@@ -7,6 +7,7 @@ import {
   createContext,
   createElement,
   type ReactNode,
+  useCallback,
   useContext,
   useEffect,
   useMemo,
@@ -204,6 +205,19 @@ export function LiveSessions({ children }: { children: ReactNode }) {
 
   const value = useMemo(() => ({ state, retryNow: () => link.current?.retryNow() }), [state]);
   return createElement(LiveListContext, { value }, children);
+}
+
+/** Begins to load a session that a person seems to be about to open. It is let go again when they don't. */
+export function usePreload(): (id: string) => void {
+  const client = useQueryClient();
+  return useCallback(
+    (id: string) => {
+      const channel = channelOf(id, cachedSession(client, id), (session) => applySession(client, session));
+      const letGo = channel.subscribe(() => {});
+      letGo();
+    },
+    [client],
+  );
 }
 
 /** One session, live while the component that asks is on the page. */

@@ -1,6 +1,7 @@
 import { Check } from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import type { ReactNode } from "react";
+import { runCommand, useCommand } from "../keys/registry";
 import { Kbd } from "./Kbd";
 
 export function Menu({
@@ -49,6 +50,35 @@ export function MenuItem({ icon, keys, danger, disabled, onSelect, children }: M
       {children}
       {keys && <Kbd keys={keys} />}
     </DropdownMenu.Item>
+  );
+}
+
+interface CommandItemProps {
+  id: string;
+  icon?: ReactNode;
+  danger?: boolean;
+  /** Why it can't be done, when that is worth saying; without a reason it is left out then. */
+  off?: string;
+}
+
+/** A command in a menu, with the title and the keys that it has everywhere. */
+export function CommandItem({ id, icon, danger, off }: CommandItemProps) {
+  const command = useCommand(id);
+  if (!command || (off === undefined && command.when?.() === false)) return null;
+  return (
+    <MenuItem
+      icon={icon}
+      keys={command.keys?.[0]}
+      danger={danger}
+      disabled={off !== undefined}
+      // The menu gives the focus back first; what the command focuses comes after.
+      onSelect={() => setTimeout(() => runCommand(id))}
+    >
+      <span className="two-lines">
+        <span>{command.title}</span>
+        {off && <span className="detail">{off}</span>}
+      </span>
+    </MenuItem>
   );
 }
 

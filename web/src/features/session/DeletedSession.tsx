@@ -4,7 +4,7 @@ import { useLocation } from "wouter";
 import type { Session } from "../../api/types";
 import { Button } from "../../ui/Button";
 import { ago, clock, useNow } from "../../ui/time";
-import { DestroyDialog } from "../sessions/Trash";
+import { DestroyDialog } from "../sessions/DestroyDialog";
 import { useSessionActions } from "./actions";
 import { BackBar } from "./BackBar";
 

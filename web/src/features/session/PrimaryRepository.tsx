@@ -80,7 +80,6 @@ export function PrimaryRepository({ session, branch }: { session: Session; branc
 export function PrimaryRepositoryItems({ session }: { session: Session }) {
   const actions = useSessionActions();
   const all = workspacesOf(session);
-  if (all.length < 2) return null;
   return (
     <>
       <MenuLine />

@@ -4,6 +4,7 @@ import {
   Ellipsis,
   FileDiff,
   FlaskConical,
+  Link as LinkIcon,
   PanelLeft,
   Pencil,
   Square,
@@ -15,7 +16,7 @@ import type { ChangesTotals } from "../../api/changes";
 import type { Port, Session } from "../../api/types";
 import { runCommand } from "../../keys/registry";
 import { Button, IconButton } from "../../ui/Button";
-import { Menu, MenuItem, MenuLine } from "../../ui/Menu";
+import { CommandItem, Menu, MenuLine } from "../../ui/Menu";
 import { useIsNarrow } from "../../ui/media";
 import { Tip } from "../../ui/Tip";
 import { TitleField } from "../../ui/TitleField";
@@ -24,13 +25,11 @@ import { useSessionActions } from "./actions";
 import "./session-header.css";
 import { PrimaryRepository, PrimaryRepositoryItems } from "./PrimaryRepository";
 import { StatusButton } from "./StatusButton";
-import { canStart, canStop } from "./status";
 
 interface SessionHeaderProps {
   session: Session;
   renaming: boolean;
   onRename: (renaming: boolean) => void;
-  onDelete: () => void;
   terminalOpen: boolean;
   changes: {
     open: boolean;
@@ -94,7 +93,6 @@ export function SessionHeader({
   session,
   renaming,
   onRename,
-  onDelete,
   terminalOpen,
   changes,
   ports,
@@ -170,29 +168,14 @@ export function SessionHeader({
           </button>
         }
       >
-        <MenuItem icon={<Pencil size={16} />} keys="r" onSelect={() => setTimeout(() => onRename(true))}>
-          Rename
-        </MenuItem>
-        {narrow && tui.off === undefined && (
-          <MenuItem icon={<SquareTerminal size={16} />} onSelect={() => runCommand("view.tui")}>
-            {tui.open ? "Show chat" : "Show TUI"}
-          </MenuItem>
-        )}
-        {canStart(session) && (
-          <MenuItem icon={<CirclePlay size={16} />} onSelect={() => runCommand("session.start")}>
-            Start
-          </MenuItem>
-        )}
-        {canStop(session) && (
-          <MenuItem icon={<Square size={16} />} onSelect={() => runCommand("session.stop")}>
-            Stop
-          </MenuItem>
-        )}
+        <CommandItem id="session.rename" icon={<Pencil size={16} />} />
+        <CommandItem id="session.copy-link" icon={<LinkIcon size={16} />} />
+        {narrow && <CommandItem id="view.tui" icon={<SquareTerminal size={16} />} off={tui.off} />}
+        <CommandItem id="session.start" icon={<CirclePlay size={16} />} />
+        <CommandItem id="session.stop" icon={<Square size={16} />} />
         {narrow && <PrimaryRepositoryItems session={session} />}
         <MenuLine />
-        <MenuItem icon={<Trash2 size={16} />} danger onSelect={() => setTimeout(onDelete)}>
-          Delete
-        </MenuItem>
+        <CommandItem id="session.delete" icon={<Trash2 size={16} />} danger />
       </Menu>
     </header>
   );

@@ -4,7 +4,7 @@ import { useLocation } from "wouter";
 import type { Comment } from "../../api/changes";
 import type { Approval, Decision, Session } from "../../api/types";
 import { useCommands } from "../../keys/registry";
-import { goesTo, localGoesTo, NEW, sessionIn, transcriptIn } from "../../live/conversations";
+import { conversationIn, goesTo, localGoesTo, NEW, sessionIn, transcriptIn } from "../../live/conversations";
 import { pendingView } from "../../live/pending";
 import { waitingApprovals } from "../../live/reducer";
 import { didWork, foldRows, lastMessageOf, type Row } from "../../live/rows";
@@ -362,7 +362,10 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
       id: "session.copy-link",
       title: "Copy link to session",
       group: "Session",
-      run: () => void copyText(sharedLink(location.href)).then(() => say("Link copied")),
+      run: () => {
+        const named = conversationIn(whole, view.id)?.id;
+        void copyText(sharedLink(location.href, named)).then(() => say("Link copied"));
+      },
     },
     { id: "session.delete", title: "Delete session", group: "Session", run: remove },
     {
@@ -418,7 +421,6 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
         session={whole}
         renaming={renaming}
         onRename={setRenaming}
-        onDelete={remove}
         terminalOpen={panels.terminal}
         changes={{
           open: changesOpen,

@@ -77,7 +77,13 @@ export const canStop = ({ state }: Pick<Session, "state">) =>
 export function since(session: Session): string {
   if (session.state !== "running") return session.state_since;
   if (session.activity === "needs_you") return session.approvals[0]?.requested_at ?? session.updated_at;
-  return session.activity === "working" ? session.created_at : session.updated_at;
+  return session.activity === "working" ? workingSince(session) : session.updated_at;
+}
+
+/** Nothing is noted on a conversation while its turn runs but messages that join it. */
+function workingSince({ conversations, updated_at }: Session): string {
+  const running = (conversations ?? []).filter(({ turn_id }) => turn_id).map((working) => working.updated_at);
+  return running.sort()[0] ?? updated_at;
 }
 
 /** The name of a repository's folder. */

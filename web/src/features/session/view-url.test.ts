@@ -21,4 +21,5 @@ test("a phone and a wide page understand each other's addresses", () => {
 test("a link for somebody else says what is shown and not how the list is narrowed", () => {
   const shared = sharedLink("http://m/s/ses_1?q=x&panel=changes,terminal&status=failed&file=a%20b.ts");
   expect(shared).toBe("http://m/s/ses_1?panel=changes,terminal&file=a+b.ts");
+  expect(sharedLink("http://m/s/ses_1?conversation=old", "one")).toBe("http://m/s/ses_1?conversation=one");
 });

@@ -110,9 +110,13 @@ export function usePanels(
   return [panels, setPanels];
 }
 
-/** The address of what is on the page, for somebody else: without what the list is narrowed to. */
-export function sharedLink(href: string): string {
+/**
+ * The address of what is on the page, for somebody else: without what the list is narrowed to, and with
+ * the conversation in view, for another one may be the active one by then.
+ */
+export function sharedLink(href: string, conversation?: string): string {
   const url = new URL(href);
+  if (conversation) url.searchParams.set("conversation", conversation);
   const pane = PANES.find((name) => name === url.searchParams.get("pane"));
   if (pane) url.searchParams.set("panel", pane);
   for (const name of ["q", "status", "repository", "profile", "pane"]) url.searchParams.delete(name);

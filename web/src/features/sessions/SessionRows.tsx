@@ -12,6 +12,7 @@ import {
 import { type CustomContainerComponentProps, type CustomItemComponentProps, Virtualizer } from "virtua";
 import { Link, useLocation } from "wouter";
 import type { Session } from "../../api/types";
+import { usePreload } from "../../live/sessions";
 import { age, useNow } from "../../ui/time";
 import { StatusIcon } from "../session/StatusIcon";
 import { GROUP_TITLES, since, statusOf } from "../session/status";
@@ -24,13 +25,26 @@ interface RowProps {
   href: string;
   current: boolean;
   age: string;
+  onNear: (id: string) => void;
 }
 
-const SessionRow = memo(({ session, href, current, age: shownAge }: RowProps) => {
+/** A pointer that passes over a row is not about to open it. */
+const REST_MS = 60;
+
+const SessionRow = memo(({ session, href, current, age: shownAge, onNear }: RowProps) => {
+  const rest = useRef<ReturnType<typeof setTimeout>>(undefined);
   const status = statusOf(session);
   const differs = status.word !== GROUP_TITLES[status.group] && status.word !== "Working";
   return (
-    <Link href={href} className="session-row" aria-current={current ? "page" : undefined}>
+    <Link
+      href={href}
+      className="session-row"
+      aria-current={current ? "page" : undefined}
+      onPointerEnter={() => {
+        rest.current = setTimeout(() => onNear(session.id), REST_MS);
+      }}
+      onPointerLeave={() => clearTimeout(rest.current)}
+    >
       <StatusIcon status={status} />
       <span className="session-row-title truncate">{session.title}</span>
       <span className="session-row-age">{shownAge}</span>
@@ -94,6 +108,7 @@ interface SessionRowsProps {
 export function SessionRows({ sessions, filter, children, end }: SessionRowsProps) {
   const [location] = useLocation();
   const now = useNow();
+  const preload = usePreload();
   const scroller = useRef<HTMLDivElement>(null);
   const [focused, setFocused] = useState<string>();
   const lines = useMemo(() => linesOf(sessions), [sessions]);
@@ -135,6 +150,7 @@ export function SessionRows({ sessions, filter, children, end }: SessionRowsProp
         href={sessionPath(line.session.id, filter)}
         current={location === `/s/${line.session.id}`}
         age={age(since(line.session), now)}
+        onNear={preload}
       />
     );
   return (

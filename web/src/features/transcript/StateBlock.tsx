@@ -1,6 +1,7 @@
 import { CircleCheck, CircleDashed, LoaderCircle, TriangleAlert } from "lucide-react";
 import type { ReactNode } from "react";
 import type { Session, SetupStep } from "../../api/types";
+import { runCommand } from "../../keys/registry";
 import type { Setup } from "../../live/reducer";
 import { Button } from "../../ui/Button";
 import { CopyButton } from "../../ui/CopyButton";
@@ -92,6 +93,21 @@ function Block({
   );
 }
 
+/** What somebody who is asked for help wants to know. */
+function CopyDetails({ session: { id, state_since, trouble } }: { session: Session }) {
+  const text = () =>
+    [
+      `session: ${id}`,
+      `since: ${trouble?.since ?? state_since}`,
+      trouble && `code: ${trouble.code}`,
+      trouble?.message,
+      trouble?.hint,
+    ]
+      .filter(Boolean)
+      .join("\n");
+  return <CopyButton label="Copy details" text={text} />;
+}
+
 interface StateBlockProps {
   session: Session;
   setup: Setup | null;
@@ -139,20 +155,7 @@ export function StateBlock({ session, setup, isTold }: StateBlockProps) {
               <Button look="primary" onClick={() => void actions.start(session)}>
                 Start again
               </Button>
-              <CopyButton
-                label="Copy details"
-                text={() =>
-                  [
-                    `session: ${session.id}`,
-                    `since: ${session.state_since}`,
-                    trouble && `code: ${trouble.code}`,
-                    trouble?.message,
-                    trouble?.hint,
-                  ]
-                    .filter(Boolean)
-                    .join("\n")
-                }
-              />
+              <CopyDetails session={session} />
             </>
           }
         >
@@ -177,7 +180,19 @@ export function StateBlock({ session, setup, isTold }: StateBlockProps) {
       );
     default:
       return trouble && !isTold ? (
-        <Block session={session} title="Something is in the way" tone="need" actions={null}>
+        <Block
+          session={session}
+          title="Something is in the way"
+          tone="need"
+          actions={
+            <>
+              {trouble.code === "disk_full" && (
+                <Button onClick={() => runCommand("terminal.new")}>Open a terminal</Button>
+              )}
+              <CopyDetails session={session} />
+            </>
+          }
+        >
           <p>{trouble.message}</p>
           {trouble.hint && <p>{trouble.hint}</p>}
           <p className="quiet-text">Since {clock(trouble.since, now)}</p>
