@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { ConversationSummary, QueuedMessage, Session, SessionEvent } from "../api/types";
 import {
   activeView,
+  firstView,
   goesTo,
   groupConversations,
   localGoesTo,
@@ -137,8 +138,8 @@ describe("messages that wait", () => {
     expect(localGoesTo("msg_1", local({ destination: { kind: "new" }, messageId: "msg_1" }), none)).toBe(
       true,
     );
-    expect(localGoesTo(NEW, local({ destination: new Promise(() => {}) }), none)).toBe(true);
-    expect(localGoesTo("a", local({ destination: new Promise(() => {}) }), none)).toBe(false);
+    expect(localGoesTo(NEW, local({ destination: { kind: "follows", localId: "x" } }), none)).toBe(true);
+    expect(localGoesTo("a", local({ destination: { kind: "follows", localId: "x" } }), none)).toBe(false);
   });
 });
 
@@ -149,6 +150,21 @@ it("a page that was told nothing shows what is active, or what starts it", () =>
     "msg_2",
   );
   expect(activeView({ conversation_id: null, starter_id: null })).toBe(NEW);
+});
+
+it("the first view is known from what waits, so that a draft of it is not taken for one of the next", () => {
+  const nothing = { queue: [], left: new Map(), transcript: { conversationOf: new Map() } };
+  const first = queued("msg_1", { kind: "new" });
+  const both = [first, queued("msg_2", { kind: "new" })];
+  const told = { conversationOf: new Map([["msg_1", "a"]]) };
+  expect(firstView(session([]), nothing)).toBe(NEW);
+  expect(firstView(session([], { starter_id: "msg_1" }), nothing)).toBe("msg_1");
+  expect(firstView(session([]), { ...nothing, queue: both })).toBe("msg_1");
+  expect(
+    firstView(session([]), { ...nothing, queue: both.slice(1), left: new Map([["msg_1", first]]) }),
+  ).toBe("msg_1");
+  expect(firstView(session([]), { ...nothing, queue: both.slice(1), transcript: told })).toBe("a");
+  expect(firstView(session([conversation("a"), conversation("b")]), nothing)).toBe("a");
 });
 
 it("conversations are grouped by their folder, the latest first, archived ones apart", () => {

@@ -22,6 +22,27 @@ export function activeView(
   return session.starter_id ?? session.conversation_id ?? first?.id ?? NEW;
 }
 
+/** What is known of a session besides itself: messages that wait, and what became of others. */
+interface Known {
+  queue: readonly QueuedMessage[];
+  /** Messages that left the queue and are not in the record yet. */
+  left: ReadonlyMap<string, QueuedMessage>;
+  transcript: Pick<Transcript, "conversationOf">;
+}
+
+/**
+ * The view that a session began with, also while only the message that starts it is known. `new` is
+ * the first one only as long as nothing was said.
+ */
+export function firstView(
+  session: Pick<Session, "conversations" | "starter_id">,
+  { queue, left, transcript: { conversationOf } }: Known,
+): string {
+  const begun = session.conversations?.[0]?.id ?? conversationOf.values().next().value;
+  const starter = waitingToStart([...left.values(), ...queue])[0]?.id ?? session.starter_id;
+  return begun ?? (starter ? resolve(starter, conversationOf) : NEW);
+}
+
 export function conversationIn(session: Session, view: string): ConversationSummary | undefined {
   return session.conversations?.find((conversation) => conversation.id === view);
 }
@@ -67,7 +88,7 @@ export function localGoesTo(
   const told = messageId && conversationOf.get(messageId);
   if (told) return told === view;
   // It follows a message that has no name yet.
-  if (destination instanceof Promise) return view === NEW || isStarter(view);
+  if (destination.kind === "follows") return view === NEW || isStarter(view);
   const place = placeOf(destination, messageId, conversationOf);
   return place === undefined || place === view;
 }

@@ -2,13 +2,14 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useLocation, useSearch } from "wouter";
 import { api } from "../../api/client";
-import type { Destination, Session } from "../../api/types";
-import type { ChannelSnapshot, OwnMessage, SessionChannel } from "../../live/channel";
-import { activeView, conversationIn, isStarter, NEW, resolve } from "../../live/conversations";
+import type { Session } from "../../api/types";
+import type { ChannelSnapshot, OwnMessage, Send, SessionChannel } from "../../live/channel";
+import { activeView, conversationIn, firstView, isStarter, NEW, resolve } from "../../live/conversations";
+import { starterOf } from "../../live/outbox";
 import { queryOf } from "../../ui/address";
-import { readStored, writeStored } from "../../ui/storage";
 import { draftsOf } from "../attachments/drafts";
 import { copyChoice, moveChoice } from "../composer/choice";
+import { moveDraft } from "../composer/draft";
 
 export interface View {
   /** A conversation, the message that starts one, or `new`. */
@@ -22,23 +23,20 @@ export interface View {
   /** Goes to the conversation that something else than a message began here. */
   begun: (id: string) => void;
   /** The session's channel, for what is said in this view. */
-  channel: Pick<SessionChannel, "send">;
+  channel: { send: Send };
 }
 
 const PARAMETER = "conversation";
 
 /** The first conversation keeps the session's own name, so that a draft is there before it begins. */
-export function scopeOf(session: Pick<Session, "id" | "conversations">, view: string): string {
-  const [first] = session.conversations ?? [];
-  return !first || first.id === view ? session.id : `${session.id}:${view}`;
+function scopeOf(session: string, first: string, view: string): string {
+  return first === view ? session : `${session}:${view}`;
 }
 
 function moveDrafts(from: string, to: string): void {
   if (from === to) return;
   moveChoice(from, to);
-  const text = readStored(`draft:${from}`, "");
-  if (text) writeStored(`draft:${to}`, text);
-  writeStored(`draft:${from}`, undefined);
+  moveDraft(from, to);
   const files = draftsOf(from).take();
   if (files.length > 0) draftsOf(to).restore(files);
 }
@@ -52,6 +50,14 @@ function exists(session: Session, snapshot: ChannelSnapshot, id: string): boolea
   const known =
     snapshot.queue.some((message) => message.id === id) || snapshot.transcript.conversationOf.has(id);
   return known || session.starter_id === id;
+}
+
+/** Where a message goes that is written in a view. */
+function destinationOf(view: string, lost: boolean, channel: SessionChannel): OwnMessage["destination"] {
+  if (isStarter(view)) return { kind: "started_by", message_id: view };
+  if (view !== NEW && !lost) return { kind: "conversation", id: view };
+  const starter = starterOf(channel.getSnapshot().local);
+  return starter ? { kind: "follows", localId: starter.localId } : { kind: "new" };
 }
 
 export function useView(session: Session, snapshot: ChannelSnapshot, channel: SessionChannel): View {
@@ -96,7 +102,8 @@ export function useView(session: Session, snapshot: ChannelSnapshot, channel: Se
     if (wanted !== undefined && wanted !== id) go(id, true);
   }, [wanted, id, go]);
 
-  const scope = scopeOf(session, id);
+  const first = firstView(session, snapshot);
+  const scope = scopeOf(session.id, first, id);
   const scoped = useRef({ key: shown.key, scope });
   useEffect(() => {
     const before = scoped.current;
@@ -106,62 +113,50 @@ export function useView(session: Session, snapshot: ChannelSnapshot, channel: Se
 
   const show = useCallback(
     (next: string) => {
-      if (next === NEW) copyChoice(scope, scopeOf(session, NEW));
+      if (next === NEW) copyChoice(scope, scopeOf(session.id, first, NEW));
       go(next, false);
       if (next !== NEW && !isStarter(next)) {
         // Others that name no conversation go where a person was last. Nobody waits for it.
         api.patchSession(session.id, { conversation_id: next }).catch(() => undefined);
       }
     },
-    [go, session, scope],
+    [go, session.id, first, scope],
   );
   const begun = useCallback(
     (next: string) => {
-      moveChoice(scope, scopeOf(session, next));
+      moveChoice(scope, scopeOf(session.id, first, next));
       setAccepted(next);
       go(next, true);
     },
-    [go, session, scope],
+    [go, session.id, first, scope],
   );
 
-  // The message that starts what is in view, while no server has it.
-  const starting = useRef<{ key: number; id: Promise<string | undefined> }>(undefined);
   const latest = useRef({ id, key: shown.key });
   useEffect(() => {
     latest.current = { id, key: shown.key };
   });
   const lost = conversationIn(session, id)?.lost === true;
+  const begins = lost || id === NEW;
+  // The message that starts what is in view, once a server has it and until the view has its name.
+  const started = useRef<{ key: number; id: string }>(undefined);
+  const starter = begins ? starterOf(snapshot.local)?.localId : undefined;
+  useEffect(() => {
+    if (starter === undefined) return;
+    const { key } = latest.current;
+    void channel.accepted(starter).then((given) => {
+      if (!given || latest.current.key !== key) return;
+      started.current = { key, id: given };
+      setAccepted(given);
+      go(given, true);
+    });
+  }, [channel, starter, go]);
   const send = useCallback(
-    (message: OwnMessage): Promise<void> => {
-      const begins = lost || id === NEW;
-      if (!begins) {
-        const destination: Destination = isStarter(id)
-          ? { kind: "started_by", message_id: id }
-          : { kind: "conversation", id };
-        return channel.send({ ...message, destination });
-      }
-      const { key } = latest.current;
-      const before = starting.current;
-      if (before?.key === key && !lost) {
-        const follows = before.id.then(
-          (starter): Destination => (starter ? { kind: "started_by", message_id: starter } : { kind: "new" }),
-        );
-        return channel.send({ ...message, destination: follows });
-      }
-      let begun: (id: string | undefined) => void = () => {};
-      const given = new Promise<string | undefined>((done) => {
-        begun = done;
-      });
-      starting.current = { key, id: given };
-      void given.then((starter) => {
-        if (starting.current?.id === given) starting.current = undefined;
-        if (!starter || latest.current.key !== key) return;
-        setAccepted(starter);
-        go(starter, true);
-      });
-      return channel.send({ ...message, destination: { kind: "new" }, onAccepted: begun });
+    (message: OwnMessage): void => {
+      const before = started.current;
+      const named = begins && before?.key === latest.current.key ? before.id : id;
+      channel.send({ ...message, destination: destinationOf(named, lost, channel) });
     },
-    [channel, id, lost, go],
+    [channel, id, lost, begins],
   );
   const talk = useMemo(() => ({ send }), [send]);
   return { id, key: `${session.id} ${shown.key}`, scope, show, begun, channel: talk };
