@@ -47,7 +47,7 @@ test('Back closes the open pane before it leaves the session', async ({ signedIn
 
   // The agent's own interface is closed like the others.
   await page.getByRole('button', { name: 'Session menu' }).click()
-  await page.getByRole('menuitem', { name: 'Show TUI' }).click()
+  await page.getByRole('menuitem', { name: /own interface/ }).click()
   await expect(page.getByRole('main', { name: /own interface/ })).toBeVisible()
   await page.goBack()
   await expect(chat(page)).toBeVisible()

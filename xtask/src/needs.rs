@@ -57,11 +57,13 @@ const POSTGRES: Need = Need {
     present: || on_path("initdb") || debian_postgres(),
     install: Install::Debian(&["postgresql"]),
 };
+/// The first is faster, and needs no desktop's libraries.
+const CHROMIUMS: [&str; 2] = ["/usr/bin/chromium-headless-shell", "/usr/bin/chromium"];
 const CHROMIUM: Need = Need {
     name: "Chromium",
     why: "drives the browser tests",
-    present: || Path::new("/usr/bin/chromium").exists(),
-    install: Install::Debian(&["chromium"]),
+    present: || CHROMIUMS.iter().any(|program| Path::new(program).exists()),
+    install: Install::Debian(&["chromium-headless-shell"]),
 };
 
 const PYTHON: Need = Need {
@@ -89,6 +91,9 @@ pub(crate) const TO_COMPARE: &[Peer] = &[
     Peer::new("ttyd", || on_path("ttyd")),
     Peer::new("python3-terminado", || {
         output(&mut command(SYSTEM_PYTHON, ["-c", "import terminado"])).is_some()
+    }),
+    Peer::new("docker.io", || {
+        on_path("dockerd") || Path::new("/usr/sbin/dockerd").exists()
     }),
     Peer::new("nginx-light", || on_path("nginx")),
     Peer::new("mitmproxy", || on_path("mitmdump")),
@@ -178,6 +183,26 @@ fn install(packages: &[&str]) -> Result<()> {
     )
 }
 
+/// Where sandboxes look for programs: the system's own folders, of which they see nothing else.
+const SANDBOX_PATH: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin"];
+
+/// Says what a first session will miss in its sandbox although it is on this machine.
+pub(crate) fn say_what_sandboxes_lack() {
+    let in_sandboxes = |folder: &str| is_system_file(&Path::new(folder).join("node"));
+    if !SANDBOX_PATH.into_iter().any(in_sandboxes) {
+        eprintln!(
+            "! Node.js is in no system folder, so sandboxes don't have it (they see /usr, and nothing of a home folder): \
+             the demo's tests can't run there. Debian's is installed with `apt-get install nodejs`."
+        );
+    }
+}
+
+/// Whether a file lies in the system's folders, where its links lead too.
+fn is_system_file(file: &Path) -> bool {
+    let real = file.canonicalize();
+    real.is_ok_and(|real| ["/usr", "/bin", "/lib"].iter().any(|folder| real.starts_with(folder)))
+}
+
 /// Fails unless the sandboxes can run here.
 pub(crate) fn root_on_linux() -> Result<()> {
     if !cfg!(target_os = "linux") {
@@ -186,7 +211,7 @@ pub(crate) fn root_on_linux() -> Result<()> {
     if !is_root() {
         bail!(
             "sandboxes are started by root (each one gets a user id range of its own and runs unprivileged): \
-             run `sudo -E env \"PATH=$PATH\" cargo xtask up`"
+             run `sudo -E env \"PATH=$PATH\" cargo xtask …`"
         );
     }
     Ok(())
