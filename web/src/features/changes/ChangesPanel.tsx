@@ -3,6 +3,7 @@ import {
   Columns2,
   Download,
   Ellipsis,
+  FileWarning,
   FoldVertical,
   PanelLeft,
   RotateCw,
@@ -16,6 +17,7 @@ import { Virtualizer, type VirtualizerHandle } from "virtua";
 import {
   type ChangedFile,
   type Comment,
+  type CommentAnchor,
   type Comparison,
   changesApi,
   keyOf,
@@ -26,12 +28,13 @@ import { Button, IconButton } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { ChoiceMenu, Menu, MenuItem, MenuLine } from "../../ui/Menu";
 import { useStored } from "../../ui/storage";
+import { Tip } from "../../ui/Tip";
 import { say, sayError } from "../../ui/toasts";
 import { CommentCard, writingComment } from "./CommentBox";
 import "./changes.css";
-import { baseDetail, headNote, SCOPES, scopeLabel } from "./describe";
-import { type Draft, useDrafts } from "./drafts";
-import { type FileActions, type FileHandle, FileSection, type ViewAnchor } from "./FileSection";
+import { baseDetail, headNote, isSameBase, SCOPES, scopeLabel } from "./describe";
+import { type Draft, draftText, useDrafts } from "./drafts";
+import { type FileActions, type FileHandle, FileSection, type Target, type ViewAnchor } from "./FileSection";
 import { FileTree } from "./FileTree";
 import { groupBy } from "./group";
 import type { ChangeList } from "./list";
@@ -39,16 +42,18 @@ import type { Views } from "./marks";
 import { useCommentActions } from "./marks";
 import { readPanelUrl, writePanelUrl } from "./url";
 
-/** From this width on, in pixels, two columns fit. */
-const SPLIT_FROM = 900;
+/** From this width on, in pixels, two columns fit; a window of 1440 has it beside its list and a chat. */
+const SPLIT_FROM = 860;
 /** Below it they never do. */
 const SPLIT_NEVER = 560;
 /** From this width on there is room for the tree. */
-const TREE_FROM = 720;
+const TREE_FROM = 680;
 /** Below it the tree takes the place of the diffs until a file is chosen. */
 const TREE_BESIDE = 480;
 /** The tree's own width. */
 const TREE_WIDTH = 220;
+/** From this width on the bar has room for words. */
+const WORDS_FROM = 640;
 /** Width of a character of `--code-text`, in pixels. */
 const CHARACTER = 7.2;
 /** What a line's numbers and sign take, in pixels. */
@@ -78,7 +83,9 @@ export interface ChangesPanelProps {
   onStart: (() => void) | undefined;
   onClose: (() => void) | undefined;
   /** A comment to bring into view; another object, another time. */
-  target: { comment: Comment } | undefined;
+  target: Target | undefined;
+  /** Brings a comment into view, in the scope that its lines are in. */
+  onShow: (comment: Comment) => void;
 }
 
 type View = "auto" | "split" | "unified";
@@ -99,14 +106,14 @@ function useWidth(): [React.RefCallback<HTMLElement>, number] {
 }
 
 export default function ChangesPanel(props: ChangesPanelProps) {
-  const { session, folder, list, options, onOptions, views, running } = props;
+  const { session, folder, list, options, onOptions, views, running, target } = props;
   const [area, width] = useWidth();
   const [view, setView] = useStored<View>("diff-view", "auto");
   const [treeWanted, setTreeWanted] = useStored<boolean | null>(`tree:${session}`, null);
   const [linked] = useState(() => readPanelUrl(location.search));
-  const wanted = linked.view ?? view;
-  const [fromLink, setFromLink] = useState(linked.view !== undefined);
-  const chosenView = fromLink ? wanted : view;
+  // A link's view counts until the person chooses another.
+  const [linkedView, setLinkedView] = useState(linked.view);
+  const chosenView = linkedView ?? view;
   const split =
     width >= SPLIT_NEVER && (chosenView === "auto" ? width >= SPLIT_FROM : chosenView === "split");
   const showTree = list.files.length > 1 && (treeWanted ?? width >= TREE_FROM);
@@ -115,10 +122,18 @@ export default function ChangesPanel(props: ChangesPanelProps) {
     [session, folder, options.scope, options.ignoreWhitespace],
   );
   const chooseView = (next: "split" | "unified") => {
-    setFromLink(false);
+    setLinkedView(undefined);
     setView(next);
   };
-  const shared = { ...props, comparison, split, linkedFile: linked.file };
+  // What the link, a chip or the bar names is brought into view once it is there.
+  const [wanted, setWanted] = useState(linked.file);
+  const [lastTarget, setLastTarget] = useState<Target>();
+  if (target !== lastTarget) {
+    setLastTarget(target);
+    if (target) setWanted(keyOf(target.comment.anchor.path));
+  }
+  const arrived = useRef<object>(undefined);
+  const shared = { ...props, comparison, split, chosenView, wanted, onWanted: setWanted, arrived };
   const viewed = useMemo(() => list.files.filter(views.isViewed).length, [list.files, views]);
   const note = list.head && headNote(list.head);
 
@@ -155,6 +170,7 @@ export default function ChangesPanel(props: ChangesPanelProps) {
             {viewed} / {list.files.length.toLocaleString()} viewed
           </span>
         )}
+        <RunsByItself list={list} words={width >= WORDS_FROM} onJump={setWanted} />
         <span className="spacer" />
         {width >= SPLIT_NEVER && (
           <IconButton
@@ -198,6 +214,41 @@ export default function ChangesPanel(props: ChangesPanelProps) {
         <Stopped onStart={props.onStart} />
       )}
     </div>
+  );
+}
+
+/** How many files run by themselves. Each press goes to the next of them. */
+function RunsByItself({
+  list,
+  words,
+  onJump,
+}: {
+  list: ChangeList;
+  /** Whether there is room for more than the number. */
+  words: boolean;
+  onJump: (key: string) => void;
+}) {
+  const [next, setNext] = useState(0);
+  const files = useMemo(() => list.files.filter((file) => file.self_running), [list.files]);
+  const count = files.length;
+  const file = files[next % count];
+  if (!file) return null;
+  const label = count === 1 ? "1 file runs by itself" : `${count.toLocaleString()} files run by themselves`;
+  return (
+    <Tip text={`${label}. Look at it before you trust it.`}>
+      <button
+        type="button"
+        className="btn ghost runs-by-itself"
+        aria-label={label}
+        onClick={() => {
+          onJump(keyOf(file.path));
+          setNext((next % count) + 1);
+        }}
+      >
+        <FileWarning size={14} aria-hidden="true" />
+        {words ? label : count.toLocaleString()}
+      </button>
+    </Tip>
   );
 }
 
@@ -307,7 +358,13 @@ function Nothing({ list, nothing, options, onOptions }: ChangesPanelProps) {
 type ReviewProps = ChangesPanelProps & {
   comparison: Comparison;
   split: boolean;
-  linkedFile: string | undefined;
+  /** What the person chose, or that the width decides. */
+  chosenView: View;
+  /** The key of a file to bring into view. */
+  wanted: string | undefined;
+  onWanted: (key: string | undefined) => void;
+  /** The target that is on the page already: one that is drawn anew later is not gone to again. */
+  arrived: React.RefObject<object | undefined>;
   width: number;
   showTree: boolean;
   /** A file was chosen in a tree that hides it. */
@@ -316,7 +373,8 @@ type ReviewProps = ChangesPanelProps & {
 
 /** The tree and the files. */
 function Review(props: ReviewProps) {
-  const { session, list, comments, views, comparison, split, options, width, showTree, target } = props;
+  const { session, list, comments, views, comparison, split, chosenView, options, width, showTree } = props;
+  const { target, wanted, onWanted, arrived, onShow } = props;
   const { files } = list;
   const scroller = useRef<HTMLDivElement>(null);
   const virtual = useRef<VirtualizerHandle>(null);
@@ -326,6 +384,8 @@ function Review(props: ReviewProps) {
   const byHand = useRef(false);
   /** The file that was gone to: it stays at the top while what is around it is still being loaded. */
   const pinned = useRef<string>(undefined);
+  /** The file whose lines are gone into as soon as they are drawn. */
+  const entering = useRef<string>(undefined);
   const [current, setCurrent] = useState<string>();
   const [folds, setFolds] = useState<ReadonlyMap<string, boolean>>(new Map());
   const [inLines, setInLines] = useState<string>();
@@ -345,6 +405,11 @@ function Review(props: ReviewProps) {
         : [],
     [comments, index, list.totals],
   );
+  const isElsewhere = useCallback(
+    ({ side, scope = "branch" }: CommentAnchor) =>
+      side === "old" && !isSameBase(list.head, options.scope, scope),
+    [list.head, options.scope],
+  );
   const isFolded = (file: ChangedFile) => folds.get(keyOf(file.path)) ?? views.isViewed(file);
   const base = JSON.stringify(list.head?.base ?? null);
   const at = current === undefined ? -1 : (index.get(current) ?? -1);
@@ -353,6 +418,7 @@ function Review(props: ReviewProps) {
   const goTo = useCallback((i: number, file: ChangedFile | undefined) => {
     if (!file) return;
     byHand.current = false;
+    entering.current = undefined;
     pinned.current = keyOf(file.path);
     setCurrent(keyOf(file.path));
     virtual.current?.scrollToIndex(i, { align: "start" });
@@ -418,8 +484,12 @@ function Review(props: ReviewProps) {
     },
     [comparison, list.again],
   );
+  const latestShow = useRef(onShow);
+  useLayoutEffect(() => {
+    latestShow.current = onShow;
+  });
   const focusPanel = useCallback(() => scroller.current?.focus({ preventScroll: true }), []);
-  const { open, edit, close } = drafts;
+  const { open, edit, close, reopen } = drafts;
   const actions: FileActions = useMemo(
     () => ({
       fold: setFold,
@@ -434,19 +504,44 @@ function Review(props: ReviewProps) {
         focusPanel();
       },
       closeDraft: (draft) => {
+        const text = draftText(draft.id);
+        const saved = comments.find((comment) => comment.id === draft.edits)?.text;
         close(draft.id);
         focusPanel();
+        if (text.trim() && text !== saved)
+          say("Comment not saved", { label: "Undo", run: () => reopen(draft, text) });
       },
       edit,
       remove: (comment) => void commentActions.remove(comment),
       lines: (file, inside) => setInLines(inside ? keyOf(file.path) : undefined),
+      show: (comment) => latestShow.current(comment),
+      arrive: (target, card) => {
+        if (arrived.current === target) return;
+        arrived.current = target;
+        pinned.current = undefined;
+        card.scrollIntoView({ block: "center" });
+      },
       register: (key, handle) => {
-        if (handle) handles.current.set(key, handle);
-        else handles.current.delete(key);
+        if (!handle) return void handles.current.delete(key);
+        handles.current.set(key, handle);
+        if (entering.current === key && handle.enter()) entering.current = undefined;
       },
       anchor: () => anchor.current,
     }),
-    [setFold, setViewed, discard, open, edit, close, comments, commentActions, focusPanel, comparison.folder],
+    [
+      setFold,
+      setViewed,
+      discard,
+      open,
+      edit,
+      close,
+      reopen,
+      comments,
+      commentActions,
+      focusPanel,
+      comparison.folder,
+      arrived,
+    ],
   );
 
   const lineHandle = () => (inLines === undefined ? undefined : handles.current.get(inLines));
@@ -514,6 +609,7 @@ function Review(props: ReviewProps) {
         if (!file) return;
         focusPanel();
         if (handles.current.get(keyOf(file.path))?.enter()) return;
+        entering.current = keyOf(file.path);
         setFold(file, false);
       },
     },
@@ -632,30 +728,23 @@ function Review(props: ReviewProps) {
     return () => cancelAnimationFrame(frame);
   }, [files, index]);
 
-  // What the link or a chip names is brought into view once it is there.
-  const [wanted, setWanted] = useState(props.linkedFile);
-  const [lastTarget, setLastTarget] = useState<typeof target>();
-  if (target !== lastTarget) {
-    setLastTarget(target);
-    if (target) setWanted(keyOf(target.comment.anchor.path));
-  }
   const wantedIndex = wanted === undefined ? undefined : index.get(wanted);
   useEffect(() => {
     if (wantedIndex === undefined) return;
     const file = files[wantedIndex];
-    setWanted(undefined);
+    onWanted(undefined);
     goTo(wantedIndex, file);
-    if (file && lastTarget && keyOf(lastTarget.comment.anchor.path) === keyOf(file.path))
-      setFold(file, false);
-  }, [wantedIndex, files, goTo, lastTarget, setFold]);
+    if (file && target && keyOf(target.comment.anchor.path) === keyOf(file.path)) setFold(file, false);
+  }, [wantedIndex, files, onWanted, goTo, target, setFold]);
 
   const first = files[0];
   useEffect(() => {
     if (first) setCurrent((known) => known ?? keyOf(first.path));
   }, [first]);
   useEffect(() => {
-    writePanelUrl({ file: current, view: split ? "split" : "unified", scope: options.scope });
-  }, [current, split, options.scope]);
+    const view = chosenView === "auto" ? undefined : chosenView;
+    writePanelUrl({ file: current, view, scope: options.scope });
+  }, [current, chosenView, options.scope]);
   useEffect(() => () => writePanelUrl(undefined), []);
 
   const hand = () => {
@@ -714,7 +803,14 @@ function Review(props: ReviewProps) {
             {orphans.map((comment) => (
               <div key={comment.id}>
                 <code>{comment.anchor.path.text}</code>
-                <CommentCard comment={comment} onEdit={actions.edit} onRemove={actions.remove} apart />
+                <CommentCard
+                  comment={comment}
+                  onEdit={actions.edit}
+                  onRemove={actions.remove}
+                  target={comment.id === target?.comment.id ? target : undefined}
+                  onArrive={actions.arrive}
+                  apart
+                />
               </div>
             ))}
           </div>
@@ -736,6 +832,8 @@ function Review(props: ReviewProps) {
                   width={columns}
                   comments={byFile.get(key) ?? NO_COMMENTS}
                   drafts={drafts.byFile.get(key) ?? NO_DRAFTS}
+                  isElsewhere={isElsewhere}
+                  target={target && keyOf(target.comment.anchor.path) === key ? target : undefined}
                   actions={actions}
                 />
               );

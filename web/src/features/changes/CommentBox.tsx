@@ -1,10 +1,11 @@
 import { Pencil, Trash2 } from "lucide-react";
-import { memo, useEffect, useRef, useState } from "react";
+import { memo, useEffect, useLayoutEffect, useRef, useState } from "react";
 import type { Comment } from "../../api/changes";
 import { type ApiError, asApiError } from "../../api/client";
 import { Button, IconButton } from "../../ui/Button";
 import { Markdown } from "../../ui/markdown/Markdown";
 import { ago, useNow } from "../../ui/time";
+import { scopeLabel } from "./describe";
 import { type Draft, draftText, keepDraftText } from "./drafts";
 import { linesLabel } from "./layout";
 import { rangeOf } from "./marks";
@@ -19,6 +20,9 @@ export interface WritingComment {
 }
 let writing: WritingComment | undefined;
 export const writingComment = (): WritingComment | undefined => writing;
+
+/** The comment that is written while its lines move to another place: it is drawn anew there, and goes on. */
+let moving: { id: string; start: number; end: number } | undefined;
 
 interface DraftBoxProps {
   draft: Draft;
@@ -36,8 +40,20 @@ export const DraftBox = memo(({ draft, label, onSave, onClose }: DraftBoxProps) 
   const handle = useRef<WritingComment>({ save: () => {}, close: () => {} });
   // Written in this moment: the person goes on typing. One that was left open waits.
   // biome-ignore lint/correctness/useExhaustiveDependencies: when it opens
-  useEffect(() => {
-    if (text === "" || draft.edits) area.current?.focus({ preventScroll: true });
+  useLayoutEffect(() => {
+    const element = area.current;
+    if (!element) return;
+    if (moving?.id === draft.id) {
+      element.focus({ preventScroll: true });
+      element.setSelectionRange(moving.start, moving.end);
+    } else if (text === "" || draft.edits) element.focus({ preventScroll: true });
+    return () => {
+      if (document.activeElement !== element) return;
+      moving = { id: draft.id, start: element.selectionStart, end: element.selectionEnd };
+      queueMicrotask(() => {
+        moving = undefined;
+      });
+    };
   }, []);
   useEffect(
     () => () => {
@@ -104,16 +120,29 @@ interface CommentCardProps {
   comment: Comment;
   onEdit: (comment: Comment) => void;
   onRemove: (comment: Comment) => void;
+  /** Set when the comment is to come into view; another object, another time. */
+  target: object | undefined;
+  /** It is on the page, as the target wants. */
+  onArrive: (target: object, card: HTMLElement) => void;
   /** Shown with its file and its code, because these are not beside it. */
   apart?: boolean;
+  /** Goes to where its lines are, when these are not of what is compared. */
+  onShow?: (comment: Comment) => void;
 }
 
-export const CommentCard = memo(({ comment, onEdit, onRemove, apart }: CommentCardProps) => {
+export const CommentCard = memo((props: CommentCardProps) => {
+  const { comment, onEdit, onRemove, target, onArrive, apart, onShow } = props;
   const now = useNow();
+  const card = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (target && card.current) onArrive(target, card.current);
+  }, [target, onArrive]);
   const outdated = comment.placement?.kind === "outdated";
   const label = linesLabel(rangeOf(comment));
+  const scope = scopeLabel(comment.anchor.scope ?? "branch");
   return (
     <article
+      ref={card}
       className={comment.state === "sent" ? "comment sent" : "comment"}
       aria-label={`Comment on ${comment.anchor.path.text}, ${label}`}
       data-comment={comment.id}
@@ -126,12 +155,18 @@ export const CommentCard = memo(({ comment, onEdit, onRemove, apart }: CommentCa
       </div>
       <div className="comment-bar">
         <span className="comment-where">
-          {outdated && <span className="badge need">Outdated</span>} {label}
+          {outdated && <span className="badge need">Outdated</span>} {onShow && `${scope} · `}
+          {label}
           {comment.state === "draft"
             ? " · goes with your next message"
             : ` · sent ${ago(comment.updated_at, now)}`}
         </span>
         <span className="spacer" />
+        {onShow && (
+          <Button look="ghost" onClick={() => onShow(comment)}>
+            Show in “{scope}”
+          </Button>
+        )}
         {comment.state === "draft" && (
           <>
             <IconButton label="Edit comment" onClick={() => onEdit(comment)}>

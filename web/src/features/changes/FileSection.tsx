@@ -14,6 +14,7 @@ import {
 import {
   type ChangedFile,
   type Comment,
+  type CommentAnchor,
   type Comparison,
   changesApi,
   type FileDiff,
@@ -30,7 +31,7 @@ import { Tip } from "../../ui/Tip";
 import { say } from "../../ui/toasts";
 import { CommentCard, DraftBox } from "./CommentBox";
 import { languageOf } from "./code";
-import { badgesOf, sizeText } from "./describe";
+import { badgesOf, scopeLabel, sizeText } from "./describe";
 import type { Draft } from "./drafts";
 import { inTurn } from "./gate";
 import { Images } from "./Images";
@@ -43,6 +44,7 @@ import {
   linesLabel,
   numberOf,
   pair,
+  placeOf,
   type Range,
   rangeBetween,
   type Span,
@@ -84,6 +86,10 @@ export interface FileActions {
   closeDraft: (draft: Draft) => void;
   edit: (comment: Comment) => void;
   remove: (comment: Comment) => void;
+  /** Goes to where a comment's lines are, in the scope that it was written in. */
+  show: (comment: Comment) => void;
+  /** The comment that was gone to is on the page. */
+  arrive: (target: object, card: HTMLElement) => void;
   /** Whether the file's lines have the keyboard. */
   lines: (file: ChangedFile, inside: boolean) => void;
   register: (key: string, handle: FileHandle | null) => void;
@@ -103,7 +109,15 @@ interface FileSectionProps {
   width: number;
   comments: readonly Comment[];
   drafts: readonly Draft[];
+  /** Whether lines of the old side are of another base than the one that is shown. */
+  isElsewhere: (anchor: CommentAnchor) => boolean;
+  /** A comment that is to come into view. */
+  target: Target | undefined;
   actions: FileActions;
+}
+
+export interface Target {
+  comment: Comment;
 }
 
 const NO_LINES: readonly Line[] = [];
@@ -148,7 +162,7 @@ function FileHead(props: FileSectionProps & { canDiscard: boolean }) {
             <>
               <span className="change-old">{file.old_path.text}</span>
               <span aria-hidden="true"> → </span>
-              <span className="hidden-text"> renamed to </span>
+              <span className="hidden-text"> {file.status === "copied" ? "copied" : "renamed"} to </span>
             </>
           )}
           <span className="change-folder">{path.slice(0, slash)}</span>
@@ -231,13 +245,10 @@ export const FileSection = memo((props: FileSectionProps) => {
       <FileHead {...props} canDiscard={canDiscard} />
       {!folded &&
         (waits ? (
-          <Note>
-            <span>
-              A generated file
-              {file.size != null && `, ${sizeText(file.size)}`}. Nobody wrote it by hand.
-            </span>
-            <Button onClick={reveal}>Show</Button>
-          </Note>
+          <Waiting {...props} onShow={reveal}>
+            A generated file
+            {file.size != null && `, ${sizeText(file.size)}`}. Nobody wrote it by hand.
+          </Waiting>
         ) : (
           <FileBody
             {...props}
@@ -278,30 +289,75 @@ function FileBody(props: FileSectionProps & { discardHunk?: (hunk: FileDiff["hun
   }
   if (data.folded) {
     return (
-      <>
-        <Note>
-          <span>
-            A large diff: {data.folded.lines.toLocaleString()} lines, {sizeText(data.folded.bytes)}.
-          </span>
-          <Button onClick={showFull}>Show</Button>
-        </Note>
-        <Elsewhere {...props} lines={NO_LINES} />
-      </>
+      <Waiting {...props} onShow={showFull}>
+        A large diff: {data.folded.lines.toLocaleString()} lines, {sizeText(data.folded.bytes)}.
+      </Waiting>
     );
   }
   return <DiffBody {...props} diff={data} full={full} />;
+}
+
+/** A diff that is not drawn before somebody asks for it. */
+function Waiting(props: FileSectionProps & { onShow: () => void; children: ReactNode }) {
+  const { file, actions, onShow } = props;
+  useFileHandle(actions, keyOf(file.path), {
+    enter: () => {
+      onShow();
+      return false;
+    },
+    move: () => {},
+    comment: () => {},
+    leave: () => {},
+  });
+  return (
+    <>
+      <Note>
+        <span>{props.children}</span>
+        <Button onClick={onShow}>Show</Button>
+      </Note>
+      <Elsewhere {...props} lines={NO_LINES} />
+    </>
+  );
+}
+
+/** Gives the panel's keys what they do in this file, as long as it is drawn. */
+function useFileHandle(actions: FileActions, key: string, handle: FileHandle): void {
+  const latest = useRef(handle);
+  useLayoutEffect(() => {
+    latest.current = handle;
+  });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the handle belongs to this file
+  useImperativeHandle(
+    (made: FileHandle | null) => actions.register(key, made),
+    () => ({
+      enter: () => latest.current.enter(),
+      move: (step, extend) => latest.current.move(step, extend),
+      comment: () => latest.current.comment(),
+      leave: () => latest.current.leave(),
+    }),
+    [actions, key],
+  );
 }
 
 /** Drafts and comments whose lines are not in the diff. */
 function Elsewhere({
   comments,
   drafts,
+  isElsewhere,
+  target,
   actions,
   lines,
-}: Pick<FileSectionProps, "comments" | "drafts" | "actions"> & { lines: readonly Line[] }) {
+}: Pick<FileSectionProps, "comments" | "drafts" | "isElsewhere" | "target" | "actions"> & {
+  lines: readonly Line[];
+}) {
   const has = (range: Range) => lines.some((line) => numberOf(line, range.side) === range.end);
-  const lost = comments.filter((comment) => comment.placement?.kind === "outdated" || !has(rangeOf(comment)));
-  const homeless = drafts.filter((draft) => !draft.edits && !has(draftRange(draft)));
+  const lost = comments.filter(
+    (comment) =>
+      isElsewhere(comment.anchor) || comment.placement?.kind === "outdated" || !has(rangeOf(comment)),
+  );
+  const homeless = drafts.filter(
+    (draft) => !draft.edits && (isElsewhere(draft.anchor) || !placeOf(lines, draft.anchor)),
+  );
   const shown = lost.filter((comment) => comment.state === "draft");
   if (shown.length + homeless.length === 0) return null;
   return (
@@ -322,6 +378,9 @@ function Elsewhere({
             comment={comment}
             onEdit={actions.edit}
             onRemove={actions.remove}
+            target={comment.id === target?.comment.id ? target : undefined}
+            onArrive={actions.arrive}
+            onShow={isElsewhere(comment.anchor) ? actions.show : undefined}
             apart
           />
         );
@@ -330,7 +389,11 @@ function Elsewhere({
         <DraftBox
           key={draft.id}
           draft={draft}
-          label={linesLabel(draftRange(draft))}
+          label={
+            isElsewhere(draft.anchor)
+              ? `${scopeLabel(draft.anchor.scope ?? "branch")} ${linesLabel(writtenOn(draft))}`
+              : linesLabel(writtenOn(draft))
+          }
           onSave={actions.saveDraft}
           onClose={actions.closeDraft}
         />
@@ -339,14 +402,16 @@ function Elsewhere({
   );
 }
 
-const draftRange = ({ anchor }: Draft): Range => ({
+/** Where it was written. */
+const writtenOn = ({ anchor }: Draft): Range => ({
   side: anchor.side,
   start: anchor.start_line,
   end: anchor.end_line,
 });
 
 /** What stands below lines, by the line. */
-function useBelow({ comments, drafts, actions }: FileSectionProps): ReadonlyMap<string, ReactNode> {
+function useBelow(props: FileSectionProps, lines: readonly Line[]): ReadonlyMap<string, ReactNode> {
+  const { comments, drafts, isElsewhere, target, actions } = props;
   return useMemo(() => {
     const below = new Map<string, ReactNode[]>();
     const put = ({ side, end }: Range, node: ReactNode) => {
@@ -355,7 +420,7 @@ function useBelow({ comments, drafts, actions }: FileSectionProps): ReadonlyMap<
     };
     const editing = new Map(drafts.flatMap((draft) => (draft.edits ? [[draft.edits, draft] as const] : [])));
     for (const comment of comments) {
-      if (comment.placement?.kind === "outdated") continue;
+      if (comment.placement?.kind === "outdated" || isElsewhere(comment.anchor)) continue;
       const range = rangeOf(comment);
       const draft = editing.get(comment.id);
       put(
@@ -369,13 +434,21 @@ function useBelow({ comments, drafts, actions }: FileSectionProps): ReadonlyMap<
             onClose={actions.closeDraft}
           />
         ) : (
-          <CommentCard key={comment.id} comment={comment} onEdit={actions.edit} onRemove={actions.remove} />
+          <CommentCard
+            key={comment.id}
+            comment={comment}
+            onEdit={actions.edit}
+            onRemove={actions.remove}
+            target={comment.id === target?.comment.id ? target : undefined}
+            onArrive={actions.arrive}
+          />
         ),
       );
     }
     for (const draft of drafts) {
-      if (draft.edits) continue;
-      const range = draftRange(draft);
+      if (draft.edits || isElsewhere(draft.anchor)) continue;
+      const range = placeOf(lines, draft.anchor);
+      if (!range) continue;
       put(
         range,
         <DraftBox
@@ -388,7 +461,7 @@ function useBelow({ comments, drafts, actions }: FileSectionProps): ReadonlyMap<
       );
     }
     return below;
-  }, [comments, drafts, actions]);
+  }, [comments, drafts, isElsewhere, target, actions, lines]);
 }
 
 function spotAt(target: EventTarget | null): Spot | undefined {
@@ -439,7 +512,7 @@ function DiffBody(
   const lines = useMemo(() => rows.flatMap((row) => (row.kind === "line" ? [row.line] : [])), [rows]);
   const drawn = useMemo(() => (split ? pair(rows) : rows), [rows, split]);
   const marks = useMemo(() => emphasis(rows), [rows]);
-  const below = useBelow(props);
+  const below = useBelow(props, lines);
   const chosen = useMemo(() => {
     const spots = dragged ?? cursor;
     return spots && rangeBetween(lines, spots.from, spots.to);
@@ -454,7 +527,7 @@ function DiffBody(
       ?.scrollIntoView({ block: "nearest" });
   const spotOf = (line: Line): Spot => ({ side: sideOf(line), no: numberOf(line, sideOf(line)) ?? 0 });
 
-  const handle: FileHandle = {
+  useFileHandle(actions, key, {
     enter: () => {
       const line = lines.find((candidate) => candidate.kind !== "context") ?? lines[0];
       if (!line) return false;
@@ -481,22 +554,7 @@ function DiffBody(
       setCursor(undefined);
       actions.lines(file, false);
     },
-  };
-  const latest = useRef(handle);
-  useLayoutEffect(() => {
-    latest.current = handle;
   });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the handle belongs to this file
-  useImperativeHandle(
-    (made: FileHandle | null) => actions.register(key, made),
-    () => ({
-      enter: () => latest.current.enter(),
-      move: (step, extend) => latest.current.move(step, extend),
-      comment: () => latest.current.comment(),
-      leave: () => latest.current.leave(),
-    }),
-    [actions, key],
-  );
 
   const onPointerDown = (event: PointerEvent<HTMLElement>) => {
     if (event.button !== 0 || event.pointerType === "touch") return;

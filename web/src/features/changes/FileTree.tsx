@@ -1,4 +1,4 @@
-import { Check, ChevronRight } from "lucide-react";
+import { Check, ChevronRight, FileWarning } from "lucide-react";
 import { useMemo, useRef, useState } from "react";
 import { Virtualizer } from "virtua";
 import { type ChangedFile, keyOf } from "../../api/changes";
@@ -71,6 +71,12 @@ export function FileTree({
               <span className={`tree-letter ${tone}`}>{letter}</span>
               <span className="truncate">{row.name}</span>
               <span className="spacer" />
+              {row.file.self_running && (
+                <>
+                  <FileWarning size={13} className="need-ink" aria-hidden="true" />
+                  <span className="hidden-text">runs by itself</span>
+                </>
+              )}
               {commented.has(key) && (
                 <span className="tree-comment">
                   <span className="hidden-text">has comments</span>

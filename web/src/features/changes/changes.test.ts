@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { ChangedFile, ChangesHead, Hunk, Line } from "../../api/changes";
 import { tokens } from "./code";
-import { badgesOf, headNote } from "./describe";
+import { badgesOf, headNote, isSameBase } from "./describe";
 import {
   anchorOf,
   differing,
@@ -9,10 +9,12 @@ import {
   layOut,
   linesLabel,
   pair,
+  placeOf,
   type Row,
   rangeBetween,
   sameLine,
 } from "./layout";
+import { isMarked, marked } from "./marks";
 import { keepSame, treeRows } from "./tree";
 import { readPanelUrl } from "./url";
 
@@ -138,6 +140,14 @@ describe("choosing lines", () => {
     expect([anchor.start_line, anchor.end_line, anchor.quote]).toEqual([20, 21, ["x", "y"]]);
   });
 
+  test("lines that are written about are found again where their text is", () => {
+    const anchor = anchorOf(lines, { text: "a.rs" }, "branch", { side: "new", start: 6, end: 7 });
+    expect(placeOf(lines, anchor)).toEqual({ side: "new", start: 6, end: 7 });
+    const moved = [hunk(1, 1, ["+B", " a", "-b", "+B", " c"])].flatMap((part) => part.lines);
+    expect(placeOf(moved, anchor)).toEqual({ side: "new", start: 3, end: 4 });
+    expect(placeOf(moved.slice(0, 3), anchor)).toBeUndefined();
+  });
+
   test("a line is found again by its text, nearest to where it was", () => {
     const moved = [hunk(1, 1, ["+new", " a", " c", " a"])].flatMap((part) => part.lines);
     const [a] = two[0]?.lines ?? [];
@@ -210,6 +220,45 @@ describe("what is said about a file", () => {
       "A rebase is in progress. Compared with the last commit: the repository has no default branch.",
     );
     expect(headNote({ ...head, state: "normal", base: { kind: "merge_base", commit: "1" } })).toBeUndefined();
+  });
+});
+
+describe("the base of a comment's lines", () => {
+  const head: ChangesHead = {
+    repository: "/w",
+    scope: "branch",
+    branch: "main",
+    commit: "2",
+    default_branch: "origin/main",
+    base: { kind: "merge_base", commit: "1" },
+    state: "normal",
+  };
+  test("is another one in another scope", () => {
+    expect(isSameBase(head, "branch", "branch")).toBe(true);
+    expect(isSameBase(head, "branch", "uncommitted")).toBe(false);
+    expect(isSameBase(head, "branch", "last_turn")).toBe(false);
+    expect(isSameBase({ ...head, scope: "uncommitted" }, "uncommitted", "branch")).toBe(false);
+  });
+  test("is the last commit in both, when the branch has none of its own", () => {
+    const fresh: ChangesHead = { ...head, base: { kind: "merge_base", commit: "2" } };
+    expect(isSameBase(fresh, "branch", "uncommitted")).toBe(true);
+    expect(isSameBase(fresh, "branch", "last_turn")).toBe(false);
+  });
+});
+
+describe("a mark", () => {
+  test("is about the diffs that were viewed, and about no other", () => {
+    const one = marked(undefined, "branch", true) ?? undefined;
+    expect(isMarked(one, "branch")).toBe(true);
+    expect(isMarked(one, "bran")).toBe(false);
+    const two = marked(one, "turn", true) ?? undefined;
+    expect([isMarked(two, "branch"), isMarked(two, "turn")]).toEqual([true, true]);
+    expect(marked(two, "turn", false)).toBe("branch");
+    expect(marked(one, "branch", false)).toBeNull();
+  });
+  test("forgets the oldest of more than three", () => {
+    const add = (mark: string | undefined, diff: string) => marked(mark, diff, true) ?? undefined;
+    expect(["a", "b", "c", "a", "d"].reduce(add, undefined as string | undefined)).toBe("d a c");
   });
 });
 

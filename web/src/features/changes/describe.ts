@@ -10,6 +10,14 @@ export const isScope = (text: string | null): text is Scope => SCOPES.some(({ va
 export const scopeLabel = (scope: Scope): string =>
   SCOPES.find(({ value }) => value === scope)?.label ?? scope;
 
+/** Whether the old side of what is shown is that of another scope too, so that its lines are the same. */
+export function isSameBase(head: ChangesHead | undefined, shown: Scope, other: Scope): boolean {
+  if (shown === other) return true;
+  const base = head?.base;
+  const isLastCommit = (base?.kind === "merge_base" || base?.kind === "head") && base.commit === head?.commit;
+  return shown === "branch" && other === "uncommitted" && isLastCommit;
+}
+
 export interface Badge {
   text: string;
   /** Why it matters; marks a warning. */

@@ -16,7 +16,9 @@ const NONE: readonly Draft[] = [];
 const textKey = (id: string) => `comment:${id}`;
 
 export const draftText = (id: string): string => readStored(textKey(id), "");
-export const keepDraftText = (id: string, text: string): void => writeStored(textKey(id), text || undefined);
+export const keepDraftText = (id: string, text: string): void => {
+  writeStored(textKey(id), text || undefined);
+};
 
 export function useDrafts(session: string) {
   const [drafts, setDrafts] = useStored<readonly Draft[]>(`comments:${session}`, NONE);
@@ -34,6 +36,7 @@ export function useDrafts(session: string) {
             !draft.edits &&
             keyOf(draft.anchor.path) === keyOf(anchor.path) &&
             draft.anchor.side === anchor.side &&
+            (anchor.side === "new" || draft.anchor.scope === anchor.scope) &&
             draft.anchor.end_line === anchor.end_line,
         );
         return same ? known : [...known, { id: newIdempotencyKey(), anchor }];
@@ -58,7 +61,18 @@ export function useDrafts(session: string) {
     },
     [change],
   );
-  return useMemo(() => ({ drafts, byFile, open, edit, close }), [drafts, byFile, open, edit, close]);
+  /** Brings one that was closed back, with what was typed. */
+  const reopen = useCallback(
+    (draft: Draft, text: string) => {
+      keepDraftText(draft.id, text);
+      change((known) => (known.some((other) => other.id === draft.id) ? known : [...known, draft]));
+    },
+    [change],
+  );
+  return useMemo(
+    () => ({ drafts, byFile, open, edit, close, reopen }),
+    [drafts, byFile, open, edit, close, reopen],
+  );
 }
 
 export type Drafts = ReturnType<typeof useDrafts>;

@@ -217,6 +217,19 @@ export function anchorOf(lines: readonly Line[], path: RepoPath, scope: Scope, r
   };
 }
 
+/** Where lines are that were written about: where their text is, nearest to where it was. */
+export function placeOf(lines: readonly Line[], anchor: CommentAnchor): Range | undefined {
+  const { side, start_line, quote } = anchor;
+  const texts = new Map(lines.map((line) => [numberOf(line, side), line.text]));
+  const away = (no: number) => Math.abs(no - start_line);
+  let start: number | undefined;
+  for (const no of texts.keys()) {
+    if (no === undefined || (start !== undefined && away(start) <= away(no))) continue;
+    if (quote.every((text, i) => texts.get(no + i) === text)) start = no;
+  }
+  return start === undefined ? undefined : { side, start, end: start + quote.length - 1 };
+}
+
 /** Lines as one says them: `R41–44` on the right, `L7` on the left. */
 export function linesLabel({ side, start, end }: Range): string {
   const letter = side === "old" ? "L" : "R";

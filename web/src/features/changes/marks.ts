@@ -1,6 +1,6 @@
 /** What people leave on changes: comments and "viewed". Kept by the server, shown at once. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import {
   type ChangedFile,
   type Comment,
@@ -79,6 +79,11 @@ export function useCommentActions(session: string) {
         update((comments) =>
           comments.map((comment) => (ids.includes(comment.id) ? { ...comment, state: "sent" } : comment)),
         ),
+      /** Those of a message that was taken back are drafts again. */
+      stay: (ids: readonly string[]) =>
+        update((comments) =>
+          comments.map((comment) => (ids.includes(comment.id) ? { ...comment, state: "draft" } : comment)),
+        ),
     };
   }, [client, session]);
 }
@@ -86,6 +91,20 @@ export function useCommentActions(session: string) {
 export interface Views {
   isViewed: (file: ChangedFile) => boolean;
   mark: (file: ChangedFile, viewed: boolean) => void;
+}
+
+/** A mark remembers the latest diffs of its file that were viewed: each scope has one of its own. */
+const MARKED_DIFFS = 3;
+
+/** Whether a mark is about the diff with this fingerprint. */
+export const isMarked = (mark: string | undefined, fingerprint: string): boolean =>
+  mark?.split(" ").includes(fingerprint) ?? false;
+
+/** A mark with a diff added or taken away; none when it is about nothing any more. */
+export function marked(mark: string | undefined, fingerprint: string, viewed: boolean): string | null {
+  const others = mark?.split(" ").filter((other) => other !== fingerprint) ?? [];
+  const diffs = viewed ? [fingerprint, ...others].slice(0, MARKED_DIFFS) : others;
+  return diffs.length > 0 ? diffs.join(" ") : null;
 }
 
 /** Marks of a session know paths alone: of several repositories, each is named before its paths. */
@@ -103,23 +122,39 @@ export function useViews(session: string, folder: string | undefined): Views {
     queryFn: () => changesApi.viewed(session),
     retry: false,
     staleTime: Number.POSITIVE_INFINITY,
+    // Another browser of the same person may have marked files meanwhile.
+    refetchOnWindowFocus: "always",
   });
+  const tabs = useRef<BroadcastChannel>(undefined);
+  useEffect(() => {
+    const channel = new BroadcastChannel(`mistle viewed ${session}`);
+    channel.onmessage = () => void client.invalidateQueries({ queryKey: viewedKey(session) });
+    tabs.current = channel;
+    return () => channel.close();
+  }, [client, session]);
   return useMemo(() => {
     const known = new Map((data ?? []).map(({ path, fingerprint }) => [keyOf(path), fingerprint]));
+    const mark = async (file: ChangedFile, viewed: boolean) => {
+      const queryKey = viewedKey(session);
+      const path = markedPath(file.path, folder);
+      // An answer that is on its way does not know of this mark.
+      if (client.getQueryData(queryKey)) await client.cancelQueries({ queryKey });
+      const marks = client.getQueryData<Viewed[]>(queryKey) ?? [];
+      const before = marks.find((other) => keyOf(other.path) === keyOf(path));
+      const fingerprint = marked(before?.fingerprint, file.fingerprint, viewed);
+      const others = marks.filter((other) => other !== before);
+      client.setQueryData<Viewed[]>(queryKey, fingerprint ? [...others, { path, fingerprint }] : others);
+      try {
+        await changesApi.markViewed(session, { path, fingerprint });
+        tabs.current?.postMessage("marked");
+      } catch (error) {
+        void client.invalidateQueries({ queryKey });
+        sayError(error, "Mark as viewed");
+      }
+    };
     return {
-      isViewed: (file) => known.get(keyOf(markedPath(file.path, folder))) === file.fingerprint,
-      mark: (file, viewed) => {
-        const { fingerprint } = file;
-        const path = markedPath(file.path, folder);
-        client.setQueryData<Viewed[]>(viewedKey(session), (marks = []) => {
-          const others = marks.filter((mark) => keyOf(mark.path) !== keyOf(path));
-          return viewed ? [...others, { path, fingerprint }] : others;
-        });
-        changesApi.markViewed(session, { path, fingerprint: viewed ? fingerprint : null }).catch((error) => {
-          void client.invalidateQueries({ queryKey: viewedKey(session) });
-          sayError(error, "Mark as viewed");
-        });
-      },
+      isViewed: (file) => isMarked(known.get(keyOf(markedPath(file.path, folder))), file.fingerprint),
+      mark: (file, viewed) => void mark(file, viewed),
     };
   }, [client, session, folder, data]);
 }

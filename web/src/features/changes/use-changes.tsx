@@ -1,10 +1,11 @@
 /** What the session's page knows about changes while the panel is closed: numbers, comments, marks. */
 import { useMemo, useState } from "react";
-import type { Comment } from "../../api/changes";
+import { type Comment, keyOf } from "../../api/changes";
 import type { Session } from "../../api/types";
 import { useStored } from "../../ui/storage";
 import { folderOf, noRepository } from "../session/workspaces";
 import type { PanelOptions } from "./ChangesPanel";
+import { isSameBase } from "./describe";
 import { useChangeList } from "./list";
 import { useComments, useViews } from "./marks";
 import { readPanelUrl } from "./url";
@@ -28,6 +29,10 @@ export function useChanges(session: Session, tick: number, settled: unknown) {
     [comments, session.cwd],
   );
   const [target, setTarget] = useState<{ comment: Comment }>();
+  const onOptions = (next: PanelOptions) => {
+    setLinked({ ...linked, scope: undefined });
+    setOptions(next);
+  };
   return {
     list,
     comments,
@@ -35,14 +40,18 @@ export function useChanges(session: Session, tick: number, settled: unknown) {
     views,
     running,
     options,
-    onOptions: (next: PanelOptions) => {
-      setLinked({ ...linked, scope: undefined });
-      setOptions(next);
-    },
+    onOptions,
     /** Whether the address named a place in the panel. */
     linked: linked.file !== undefined || linked.scope !== undefined,
     target,
-    show: (comment: Comment) => setTarget({ comment }),
+    /** Brings a comment into view; in the scope that it was written in, when its lines are not in this one. */
+    show: (comment: Comment) => {
+      const { path, side, scope = "branch" } = comment.anchor;
+      const isListed = list.files.some((file) => keyOf(file.path) === keyOf(path));
+      const isHere = isListed && (side === "new" || isSameBase(list.head, options.scope, scope));
+      if (!isHere && scope !== options.scope) onOptions({ ...options, scope });
+      setTarget({ comment });
+    },
   };
 }
 

@@ -50,10 +50,11 @@ import { folderOf, noRepository, workspacesOf } from "./workspaces";
 const ChangesPanel = lazy(() => import("../changes/ChangesPanel"));
 
 const PANELS: Panels = { terminal: false, height: 240 };
-const CHANGES_WIDTH = 560;
+/** What the changes take of the width beside the session list, until the person decides. */
+const CHANGES_SHARE = 0.6;
 const CHANGES_MIN = 320;
-/** The conversation keeps at least this width beside the changes. */
-const CHAT_MIN_WIDTH = 380;
+/** The conversation keeps at least this width beside the changes: a phone's. */
+const CHAT_MIN_WIDTH = 320;
 const SIDEBAR_WIDTH = 240;
 const TERMINAL_MIN = 96;
 /** The conversation keeps at least this height beside the terminal. */
@@ -404,13 +405,11 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
   const showApproval = useCallback((approval: Approval) => transcriptRef.current?.showApproval(approval), []);
   const maxHeight = Math.max(TERMINAL_MIN, window.innerHeight - 44 - CHAT_MIN);
   const height = Math.min(panels.height, maxHeight);
-  const maxWidth = Math.max(
-    CHANGES_MIN,
-    window.innerWidth - (sidebarOpen ? SIDEBAR_WIDTH : 0) - CHAT_MIN_WIDTH,
-  );
+  const bothWidth = window.innerWidth - (sidebarOpen ? SIDEBAR_WIDTH : 0);
+  const maxWidth = Math.max(CHANGES_MIN, bothWidth - CHAT_MIN_WIDTH);
   // The only pane of a phone is what the page is about.
   const ChangesArea = narrow ? "main" : "section";
-  const width = Math.min(panels.width ?? CHANGES_WIDTH, maxWidth);
+  const width = Math.min(panels.width ?? Math.round(bothWidth * CHANGES_SHARE), maxWidth);
   const showMain = !narrow || pane === "chat" || pane === "tui";
   const showChat = showMain && !tuiOpen;
   const showTerminal = narrow ? pane === "terminal" : panels.terminal;
@@ -571,6 +570,7 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
                 onStart={canStart(session) ? () => void actions.start(session) : undefined}
                 onClose={narrow ? undefined : () => showChanges(false)}
                 target={changes.target}
+                onShow={changes.show}
               />
             </Suspense>
           </ChangesArea>
