@@ -128,10 +128,33 @@ pub fn tell(text: &str, comments: &[Comment]) -> String {
     if comments.is_empty() {
         return told;
     }
+/// What comes before the comments in a message. The page knows it too.
+const HEADING: &str = "Comments on the changes:\n";
+
+/// A message with comments whose text is another one. The comments stay as they were told.
+pub fn retell(told: &str, text: &str) -> String {
+    let (_, comments) = apart(told);
+    let (own, _) = apart(text);
+    match own.trim_end() {
+        "" => comments.to_owned(),
+        own => format!("{own}\n\n{comments}"),
+    }
+}
+
+/// What the person wrote of a message, and what was told of its comments.
+fn apart(told: &str) -> (&str, &str) {
+    if told.starts_with(HEADING) {
+        return ("", told);
+    }
+    let at = told.find(&format!("\n\n{HEADING}"));
+    let (own, comments) = told.split_at(at.unwrap_or(told.len()));
+    (own, comments.trim_start())
+}
+
     if !told.is_empty() {
         told.push_str("\n\n");
     }
-    told.push_str("Comments on the changes:\n");
+    told.push_str(HEADING);
     for comment in comments {
         let anchor = &comment.anchor;
         // In a session of several repositories a path alone says too little.
@@ -259,6 +282,18 @@ mod tests {
         for (placement, lines) in [
             (at(4, 5), "lines 4–5 (after the change):"),
             (
+    #[test]
+    fn another_text_keeps_the_comments() {
+        let comments = "Comments on the changes:\n\n`a.rs`, line 1 (after the change):\n```\nx\n```\nWhy?\n";
+        let told = format!("Look.\n\n{comments}");
+        let again = format!("Look again.\n\n{comments}");
+        assert_eq!(retell(&told, "Look again.\n"), again);
+        assert_eq!(retell(comments, "Look again."), again);
+        assert_eq!(retell(&told, ""), comments);
+        // Whoever read the whole message and sends it back does not say the comments twice.
+        assert_eq!(retell(&told, &again), again);
+    }
+
                 Placement::Outdated,
                 "lines 1–2 (after the change; these lines are gone since):",
             ),

@@ -36,6 +36,8 @@ use mistle_protocol::api::{MAX_MESSAGE_BYTES, MAX_QUEUED_MESSAGES};
 use mistle_protocol::id::MessageId;
 use mistle_protocol::session::{Delivery, Destination, QueuedMessage};
 
+use crate::comments;
+
 /// What the runtime is doing, as far as the server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Runtime {
@@ -204,7 +206,10 @@ impl Queue {
     /// Changes a message that is not on its way. One that was refused is tried again.
     pub fn edit(&mut self, id: MessageId, text: Option<String>, delivery: Option<Delivery>) -> Result<Entry, Denied> {
         let entry = self.changeable(id)?;
-        if let Some(text) = text {
+        if let Some(mut text) = text {
+            if !entry.message.comments.is_empty() {
+                text = comments::retell(&entry.message.text, &text);
+            }
             check_text(&text, !entry.message.attachments.is_empty())?;
             entry.message.text = text;
         }

@@ -156,7 +156,7 @@ pub struct NewMessage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessagePatch {
-    /// The text.
+    /// What the person says. Comments that leave with the message stay in its text.
     #[serde(default)]
     pub text: Option<String>,
     /// Whether it joins a running turn. `steer` sends it now.

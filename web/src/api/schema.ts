@@ -924,7 +924,7 @@ export interface components {
         MessageId: string;
         /** @description Changes of a queued message. What is absent stays. */
         MessagePatch: {
-            /** @description The text. */
+            /** @description What the person says. Comments that leave with the message stay in its text. */
             text?: string | null;
             delivery?: components["schemas"]["Delivery"] | null;
             place?: components["schemas"]["QueuePlace"] | null;
