@@ -31,9 +31,14 @@ export function chat(page: Page) {
   return page.getByRole('log')
 }
 
-/** What the agent said last, which may still grow. */
+/** What the agent said, which may still grow. The same words of a person are no answer. */
 export function said(page: Page, text: string | RegExp): Locator {
-  return chat(page).getByText(text).first()
+  return chat(page).locator('.agent').getByText(text).first()
+}
+
+/** Messages that wait for the agent. */
+export function queue(page: Page) {
+  return page.getByRole('region', { name: 'Queued messages' })
 }
 
 /** The status in the header, as a word. */

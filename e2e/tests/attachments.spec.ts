@@ -160,8 +160,15 @@ test('an upload that takes its time holds the message up, visibly; one that fail
   await expect(page.getByRole('button', { name: 'Sends after 1 upload' })).toBeVisible()
   await expect(composer(page)).toHaveValue('read the files')
   await accessible(page)
+  // It goes wherever the person is by then.
+  await page.keyboard.press('Control+Shift+k')
+  await expect(page.getByRole('heading', { name: 'New conversation' })).toBeVisible()
+  await expect(composer(page)).toHaveValue('')
   release()
+  await page.goBack()
   await expect(said(page, /The files begin with/)).toBeVisible()
+  await expect(chat(page)).toContainText('The password is swordfish.')
+  await expect(composer(page)).toHaveValue('')
   await expect(chips(page)).toHaveCount(0)
 
   answers = 'broken'

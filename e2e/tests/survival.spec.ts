@@ -1,6 +1,7 @@
 // Nothing is lost: reloads, second tabs, stops, and a server that is killed.
 
-import { approval, approveUntil, chat, composer, newSession, said, send, status } from '../session.ts'
+import type { Page } from '@playwright/test'
+import { approval, approveUntil, chat, composer, newSession, queue, said, send, status } from '../session.ts'
 import { expect, type Server, test } from '../server.ts'
 
 const READY = { name: 'Status: Ready' }
@@ -87,17 +88,78 @@ test.describe('an agent that asks nothing', () => {
     expect(commands[0]!.output!.match(/tick \d+/g)).toEqual(Array.from({ length: 40 }, (_, i) => `tick ${i + 1}`))
   })
 
-  test('a message sent while the server is away arrives once', async ({ signedIn: page, server }) => {
+  test('messages sent while the server is away arrive once and in their order, whatever becomes of the page', async ({
+    signedIn: page,
+    server,
+    context,
+  }) => {
+    test.slow()
     const id = await newSession(page, 'say: hello')
     await expect(page.getByRole('button', READY)).toBeVisible()
+    const session = page.url()
+    const told = async () =>
+      completed(await record(server, id))
+        .filter(({ kind }) => kind === 'user_message')
+        .map(({ text }) => text)
+    const unsent = (of: Page) =>
+      of.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith('mistle:unsent:')))
+
+    // The page stays.
     await server.kill()
-    await send(page, 'say: sent into the dark')
+    await send(page, 'say: into the dark')
     await server.start()
-    await expect(said(page, 'sent into the dark')).toBeVisible()
+    await expect(said(page, 'into the dark')).toBeVisible()
     await expect(page.getByRole('button', READY)).toBeVisible()
-    await expect
-      .poll(async () => completed(await record(server, id)).filter((body) => body.text === 'say: sent into the dark').length)
-      .toBe(1)
+
+    // It is left, and opened again twice: both may send what was written.
+    await server.kill()
+    await send(page, 'say: the first')
+    await send(page, 'say: the second')
+    await expect(chat(page).getByText('say: the second')).toBeVisible()
+    await expect(composer(page)).toHaveValue('')
+    await page.goto('about:blank')
+    await server.start()
+    const other = await context.newPage()
+    await Promise.all([page.goto(session), other.goto(session)])
+    for (const tab of [page, other]) await expect(said(tab, 'the second')).toBeVisible()
+    await expect(page.getByRole('button', READY)).toBeVisible()
+    expect(await told()).toEqual(['say: hello', 'say: into the dark', 'say: the first', 'say: the second'])
+    await other.close()
+
+    // Whatever page of the server is opened first.
+    await server.kill()
+    await send(page, 'say: the third')
+    await expect(chat(page).getByText('say: the third')).toBeVisible()
+    await page.goto('about:blank')
+    await server.start()
+    await page.goto(`${server.url}/settings`)
+    await expect.poll(told).toContain('say: the third')
+    expect((await told()).length).toBe(5)
+    await expect.poll(() => unsent(page)).toEqual([])
+  })
+
+  test('what is queued goes in its order after a killed server', async ({ signedIn: page, server }) => {
+    test.slow()
+    const id = await newSession(page, 'run: sleep 600')
+    await expect(status(page)).toHaveAccessibleName('Status: Working')
+    for (const text of ['say: alpha', 'say: beta']) {
+      await composer(page).fill(text)
+      await composer(page).press('Tab')
+    }
+    const waiting = queue(page).getByRole('listitem')
+    await expect(waiting).toHaveText([/alpha/, /beta/])
+    await server.kill()
+    await server.start()
+    await expect(page.getByText(/Reconnecting/i)).toHaveCount(0)
+    await expect(waiting).toHaveText([/alpha/, /beta/])
+    await page.getByRole('button', { name: /^Interrupt/ }).click()
+    await expect(said(page, 'beta')).toBeVisible()
+    await expect(queue(page)).toBeHidden()
+    await expect(page.getByRole('button', READY)).toBeVisible()
+    const answers = completed(await record(server, id)).flatMap(({ kind, text }) =>
+      kind === 'agent_message' ? [text?.trim()] : [],
+    )
+    expect(answers).toEqual(['alpha', 'beta'])
   })
 })
 

@@ -92,3 +92,18 @@ describe("which command a key stands for", () => {
     expect(found(html, "button", { key: "Escape" })).toBeUndefined();
   });
 });
+  test("a key of some panes is nothing elsewhere", () => {
+    register({ keys: ["escape"], inText: true, pane: ["composer", "conversation"] });
+    const html =
+      '<input id="out"><div data-pane="changes"><button></button></div><div data-pane="composer"><textarea></textarea></div>';
+    expect(found(html, "textarea", { key: "Escape" })).toBe("0");
+    expect(found(html, "button", { key: "Escape" })).toBeUndefined();
+    expect(found(html, "#out", { key: "Escape" })).toBeUndefined();
+  });
+
+  test("a chord with Alt is known by its place when the letter is another one", () => {
+    expect(matches(parseChord("alt+y"), press("y", { altKey: true }), false)).toBe(true);
+    expect(matches(parseChord("alt+y"), press("н", { altKey: true, code: "KeyY" }), false)).toBe(true);
+    expect(matches(parseChord("alt+y"), press("y"), false)).toBe(false);
+  });
+

@@ -29,7 +29,7 @@ export function matches(chord: Chord, event: KeyLike, mac = isMac): boolean {
   if (!isSymbol && event.shiftKey !== chord.shift) return false;
   if (key === chord.key) return true;
   // Other scripts, and Shift, give other characters; the place of the key still counts with a modifier.
-  if (!meta && !ctrl) return false;
+  if (!meta && !ctrl && !chord.alt) return false;
   return event.code.toLowerCase() === (chord.key === "`" ? "backquote" : `key${chord.key}`);
 }
 

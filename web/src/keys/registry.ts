@@ -27,8 +27,8 @@ export interface Command {
   inTerminal?: boolean;
   /** Works in a text field although it has no modifier. */
   inText?: boolean;
-  /** Its keys work while this pane (`data-pane`) has the keyboard, and then before all others. */
-  pane?: string;
+  /** Its keys work while this pane (`data-pane`), or one of these, has the keyboard, and then before all others. */
+  pane?: string | readonly string[];
   /** Left out of the palette: makes sense by its key only. */
   hidden?: boolean;
 }
@@ -101,7 +101,7 @@ export function useCommands(given: readonly Command[]): void {
   }, [identity]);
 }
 
-function isTextField(target: EventTarget | null): boolean {
+export function isTextField(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
   if (
     target.isContentEditable ||
@@ -132,7 +132,9 @@ export function commandFor(event: KeyboardEvent): Command | undefined {
   const overlay = isOverlayOpen();
   const pane =
     event.target instanceof Element && event.target.closest<HTMLElement>("[data-pane]")?.dataset.pane;
-  const here = list.filter((command) => command.pane !== undefined && command.pane === pane);
+  const isHere = ({ pane: own }: Command) =>
+    pane && (typeof own === "string" ? own === pane : own?.includes(pane));
+  const here = list.filter(isHere);
   for (const command of [...here, ...list.filter((other) => other.pane === undefined)]) {
     if (!command.keys) continue;
     if (inTerminal && !command.inTerminal) continue;

@@ -15,8 +15,10 @@ import type {
   TerminalInfo,
 } from "../api/types";
 import { Link, type LinkState } from "./link";
+import { accepted, again, failed, isUnanswered, nextOf, without } from "./outbox";
 import type { LocalMessage } from "./pending";
 import { EMPTY, reduce, type Transcript } from "./reducer";
+import { forgetUnsent, keepUnsent, unsentIn } from "./unsent";
 
 export interface ChannelSnapshot {
   transcript: Transcript;
@@ -57,13 +59,14 @@ export type OnSession = (session: Session) => void;
 
 export type OwnMessage = Omit<NewMessage, "attachments" | "destination"> & {
   destination?: LocalMessage["destination"];
-  onAccepted?: LocalMessage["onAccepted"];
   delivery: "steer" | "queue";
   /** Files that go with it. */
   attachments?: readonly Attachment[];
   /** Comments on changes that leave with it, by id. */
   comments?: readonly string[];
 };
+
+export type Send = (message: OwnMessage) => void;
 
 export class SessionChannel {
   readonly id: string;
@@ -74,6 +77,10 @@ export class SessionChannel {
   #linger: ReturnType<typeof setTimeout> | undefined;
   #inbox: SessionEvent[] = [];
   #cancelFlush: (() => void) | undefined;
+  /** Whether messages are being sent, and whether that was asked for again meanwhile. */
+  #isSending = false;
+  #askedAgain = false;
+  readonly #waiters = new Map<string, ((id: string | undefined) => void)[]>();
 
   constructor(id: string, session: Session | undefined, onSession: OnSession) {
     this.id = id;
@@ -83,7 +90,7 @@ export class SessionChannel {
       session,
       queue: [],
       left: new Map(),
-      local: [],
+      local: unsentIn(id),
       ports: [],
       terminals: undefined,
       comments: 0,
@@ -118,57 +125,80 @@ export class SessionChannel {
     else this.#connect();
   }
 
-  /** Sends a message. It shows at once; when the server refuses it, it stays with the reason. */
-  async send(message: OwnMessage): Promise<void> {
+  /** Whether a message of this page has no answer yet. */
+  get hasUnsent(): boolean {
+    return this.#snapshot.local.some(({ messageId }) => messageId === undefined);
+  }
+
+  /**
+   * Sends a message. It shows at once, and is kept until a server takes it; when one refuses it, it
+   * stays with the reason.
+   */
+  readonly send: Send = (message) => {
+    const last = this.#snapshot.local.at(-1)?.at ?? 0;
     const local: LocalMessage = {
       localId: newIdempotencyKey(),
+      at: Math.max(Date.now(), last + 1),
       text: message.text,
       delivery: message.delivery,
       model: message.model ?? null,
       effort: message.effort ?? null,
       comments: message.comments ?? [],
       destination: message.destination ?? { kind: "active" },
-      onAccepted: message.onAccepted,
       attachments: message.attachments ?? [],
       status: "sending",
     };
+    keepUnsent(this.id, local);
     this.#set({ local: [...this.#snapshot.local, local] });
-    await this.#post(local);
-  }
+    this.sendUnsent();
+  };
 
-  async resend(localId: string): Promise<void> {
-    const local = this.#snapshot.local.find((message) => message.localId === localId);
-    if (local) await this.#post(local);
+  resend(localId: string): void {
+    this.#set({ local: again(this.#snapshot.local, localId) });
+    this.sendUnsent();
   }
 
   /** Takes a message that was not sent back, for example into the composer. */
   discard(localId: string): void {
-    this.#snapshot.local.find((message) => message.localId === localId)?.onAccepted?.(undefined);
-    this.#set({ local: this.#snapshot.local.filter((message) => message.localId !== localId) });
+    this.#unsent(without(this.#snapshot.local, localId));
+    forgetUnsent(this.id, localId);
+    this.#tell(localId, undefined);
+    this.sendUnsent();
+  }
+
+  /** The id that a server gives a message of this page; nothing when it is taken back. */
+  accepted(localId: string): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      this.#waiters.set(localId, [...(this.#waiters.get(localId) ?? []), resolve]);
+    });
+  }
+
+  /** Sends what no server has; a refused message waits for the person. */
+  sendUnsent(): void {
+    this.#askedAgain = this.#isSending;
+    if (this.#isSending) return;
+    this.#set({ local: again(this.#snapshot.local) });
+    void this.#sendAll();
   }
 
   forget(): void {
     this.#disconnect();
   }
 
-  #patchLocal(localId: string, patch: Partial<LocalMessage>): void {
-    this.#set({
-      local: this.#snapshot.local.map((local) =>
-        local.localId === localId ? { ...local, ...patch } : local,
-      ),
-    });
-  }
-
-  /** Messages that no server answered go out when one is back; a refused one waits for the person. */
-  #resendUnanswered(): void {
-    for (const local of this.#snapshot.local) {
-      if (local.status === "failed" && local.error?.status === 0) void this.#post(local);
+  async #sendAll(): Promise<void> {
+    this.#isSending = true;
+    for (let next = nextOf(this.#snapshot.local); next; next = nextOf(this.#snapshot.local)) {
+      const answered = await this.#post(next);
+      if (!answered && !this.#askedAgain) break;
+      if (!answered) this.#set({ local: again(this.#snapshot.local) });
+      this.#askedAgain = false;
     }
+    this.#isSending = false;
   }
 
-  async #post(local: LocalMessage): Promise<void> {
-    this.#patchLocal(local.localId, { status: "sending", error: undefined });
-    const { text, delivery, model, effort, comments, attachments } = local;
+  /** Whether a server answered. */
+  async #post({ localId, ...local }: LocalMessage): Promise<boolean> {
+    const { text, delivery, model, effort, comments, attachments, destination } = local;
     const body = {
       text,
       delivery,
@@ -176,15 +206,34 @@ export class SessionChannel {
       effort,
       ...(comments.length > 0 && { comments: [...comments] }),
       ...(attachments.length > 0 && { attachments: attachments.map((file) => file.id) }),
+      ...(destination.kind !== "follows" && { destination }),
     };
     try {
-      const destination = await local.destination;
-      const sent = await api.send(this.id, { ...body, destination }, local.localId);
-      local.onAccepted?.(sent.id);
-      this.#patchLocal(local.localId, { status: "sent", messageId: sent.id });
+      const sent = await api.send(this.id, body, localId);
+      forgetUnsent(this.id, localId);
+      this.#unsent(accepted(this.#snapshot.local, localId, sent.id));
+      this.#tell(localId, sent.id);
+      return true;
     } catch (error) {
-      this.#patchLocal(local.localId, { status: "failed", error: asApiError(error, "Send message") });
+      const why = asApiError(error, "Send message");
+      this.#unsent(failed(this.#snapshot.local, localId, why));
+      return !isUnanswered(why);
     }
+  }
+
+  /** Keeps what became of the messages that no server has. */
+  #unsent(local: readonly LocalMessage[]): void {
+    const before = new Set(this.#snapshot.local);
+    for (const message of local) {
+      if (!before.has(message) && message.messageId === undefined) keepUnsent(this.id, message);
+    }
+    this.#set({ local });
+  }
+
+  #tell(localId: string, id: string | undefined): void {
+    const waiting = this.#waiters.get(localId) ?? [];
+    this.#waiters.delete(localId);
+    for (const tell of waiting) tell(id);
   }
 
   #connect(): void {
@@ -197,7 +246,7 @@ export class SessionChannel {
       },
       onState: (link) => {
         if (link.status === "open") {
-          this.#resendUnanswered();
+          this.sendUnsent();
           // Nobody told of what changed while the line was down.
           this.#set({ changes: this.#snapshot.changes + 1 });
         }
@@ -329,7 +378,7 @@ export function channelOf(id: string, session: Session | undefined, onSession: O
   channels.set(id, channel);
   for (const [other, old] of channels) {
     if (channels.size <= MAX_CHANNELS) break;
-    if (old.inUse || other === id) continue;
+    if (old.inUse || old.hasUnsent || other === id) continue;
     old.forget();
     channels.delete(other);
   }

@@ -18,6 +18,7 @@ const queued = (id: string, patch: Partial<QueuedMessage> = {}): QueuedMessage =
 });
 const local = (patch: Partial<LocalMessage> = {}): LocalMessage => ({
   localId: "local",
+  at: AT,
   text: "hello",
   delivery: "steer",
   model: null,

@@ -7,22 +7,28 @@ import type { Attachment } from "../api/attachments";
 import type { ApiError } from "../api/client";
 import type { Delivery, Destination, QueuedMessage, Session } from "../api/types";
 import type { Transcript } from "./reducer";
-import { withoutComments } from "./told";
+import { ownText } from "./told";
+
+/** A message goes where another one goes that starts a conversation and that no server has yet. */
+export interface Follows {
+  kind: "follows";
+  localId: string;
+}
 
 /** A message of this page that the server may not have. */
 export interface LocalMessage {
   /** Also its idempotency key. */
   localId: string;
+  /** When it was written, in milliseconds; a later one has more. */
+  at: number;
   text: string;
   delivery: Delivery;
   model: string | null;
   effort: string | null;
   /** Comments that leave with it, by id. */
   comments: readonly string[];
-  /** The conversation that it goes to; known later when the one before it starts that. */
-  destination: Destination | Promise<Destination>;
-  /** Told its id once the server gave one; nothing when it was taken back. */
-  onAccepted?: (id: string | undefined) => void;
+  /** The conversation that it goes to. */
+  destination: Destination | Follows;
   /** Files that go with it. */
   attachments: readonly Attachment[];
   status: "sending" | "sent" | "failed";
@@ -69,7 +75,7 @@ function isImmediate(message: QueuedMessage, { session, transcript }: Sources, p
 
 const waiting = (message: QueuedMessage): PendingBubble => ({
   key: message.id,
-  text: withoutComments(message.text),
+  text: ownText(message),
   attachments: message.attachments ?? [],
   status: "waiting",
 });
@@ -98,7 +104,7 @@ export function pendingView(sources: Sources): PendingView {
   const unclaimed = new Map<string, number>();
   const claimed = new Set(local.map((message) => message.messageId));
   for (const message of [...queue, ...left.values()]) {
-    const text = withoutComments(message.text);
+    const text = ownText(message);
     if (!claimed.has(message.id)) unclaimed.set(text, (unclaimed.get(text) ?? 0) + 1);
   }
   for (const message of local) {

@@ -19,6 +19,7 @@ import { api } from "../api/client";
 import type { LiveMessage, Page, Session } from "../api/types";
 import { type ChannelSnapshot, channelOf, type SessionChannel } from "./channel";
 import { Link, type LinkState } from "./link";
+import { sessionsWithUnsent } from "./unsent";
 
 /** All sessions; searches are beside it, under their filter. */
 const LIST = ["sessions", "all"] as const;
@@ -153,6 +154,14 @@ export function cachedSession(client: QueryClient, id: string): Session | undefi
   return undefined;
 }
 
+/** What was written on pages that are closed goes out. One that is open does it in its own time. */
+function sendUnsent(client: QueryClient): void {
+  for (const id of sessionsWithUnsent()) {
+    const channel = sessionChannel(client, id);
+    if (!channel.inUse) channel.sendUnsent();
+  }
+}
+
 type PushListener = (session: Session) => void;
 const pushListeners = new WeakMap<QueryClient, Set<PushListener>>();
 /** Tells each session that the server pushes, as it was pushed. */
@@ -194,6 +203,7 @@ export function LiveSessions({ children }: { children: ReactNode }) {
           void client.invalidateQueries({ queryKey: TRASH });
         }
         wasOpen = true;
+        sendUnsent(client);
       },
       onMessage: (data) => {
         if (typeof data === "string") receive(JSON.parse(data) as LiveMessage);
@@ -220,12 +230,12 @@ export function usePreload(): (id: string) => void {
   );
 }
 
+const sessionChannel = (client: QueryClient, id: string) =>
+  channelOf(id, cachedSession(client, id), (session) => applySession(client, session));
+
 /** One session, live while the component that asks is on the page. */
 export function useChannel(id: string): [ChannelSnapshot, SessionChannel] {
   const client = useQueryClient();
-  const channel = useMemo(
-    () => channelOf(id, cachedSession(client, id), (session) => applySession(client, session)),
-    [client, id],
-  );
+  const channel = useMemo(() => sessionChannel(client, id), [client, id]);
   return [useSyncExternalStore(channel.subscribe, channel.getSnapshot), channel];
 }

@@ -25,13 +25,32 @@ export function readStored<T>(key: string, fallback: T): T {
 }
 
 export function writeStored(key: string, value: unknown): void {
+  tryStore(key, value);
+}
+
+/** Whether it is remembered: for what is nowhere else. */
+export function tryStore(key: string, value: unknown): boolean {
+  let done = true;
   try {
     if (value === undefined) localStorage.removeItem(PREFIX + key);
     else localStorage.setItem(PREFIX + key, JSON.stringify(value));
   } catch {
-    // Nothing to do about it, and nothing depends on it.
+    done = false;
   }
   for (const listener of listeners.get(key) ?? []) listener();
+  return done;
+}
+
+/** The keys that begin with `prefix`. */
+export function storedKeys(prefix: string): string[] {
+  const start = PREFIX + prefix;
+  try {
+    return Object.keys(localStorage)
+      .filter((key) => key.startsWith(start))
+      .map((key) => key.slice(PREFIX.length));
+  } catch {
+    return [];
+  }
 }
 
 function subscribe(key: string, listener: () => void): () => void {

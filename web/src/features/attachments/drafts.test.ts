@@ -146,3 +146,35 @@ test("who leaves is asked while an upload is under way, and at no other time", a
   expect(asks()).toBe(false);
   for (const { key } of drafts.drafts.files) drafts.remove(key);
 });
+
+test("a message that waits for its files goes when they are there, or stays when one fails", async () => {
+  const drafts = fresh();
+  const sent: (string | undefined)[] = [];
+  drafts.setSender((how) => sent.push(how));
+  drafts.add([file("a"), file("b")]);
+  drafts.sendWhenDone("queue");
+  expect(drafts.drafts.isAwaited).toBe(true);
+  wire.uploads[0]?.done(attachment("a"));
+  await settle();
+  expect(sent).toEqual([]);
+  wire.uploads[1]?.done(attachment("b"));
+  await settle();
+  await settle();
+  expect(sent).toEqual(["queue"]);
+  expect(drafts.drafts.isAwaited).toBe(false);
+
+  drafts.add([file("c")]);
+  drafts.sendWhenDone("steer");
+  wire.uploads[2]?.fail();
+  await settle();
+  expect(drafts.drafts).toMatchObject({ isAwaited: false, failed: 1 });
+
+  drafts.add([file("d")]);
+  drafts.sendWhenDone("steer");
+  drafts.dontSend();
+  wire.uploads[3]?.done(attachment("d"));
+  await settle();
+  await settle();
+  expect(sent).toEqual(["queue"]);
+  for (const { key } of drafts.drafts.files) drafts.remove(key);
+});

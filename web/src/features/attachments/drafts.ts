@@ -6,8 +6,11 @@
  */
 import { type Attachment, attachmentsApi, upload } from "../../api/attachments";
 import { ApiError, asApiError, newIdempotencyKey } from "../../api/client";
+import type { Delivery } from "../../api/types";
+import { askBeforeLeaving } from "../../ui/leaving";
 import { fileSize } from "../../ui/size";
 import { readStored, writeStored } from "../../ui/storage";
+import { say } from "../../ui/toasts";
 
 /** Uploads at once; the rest waits. */
 const MAX_UPLOADS = 3;
@@ -46,15 +49,21 @@ export interface Drafts {
   /** Files that are not there yet. */
   readonly pending: number;
   readonly failed: number;
+  /** Whether the message goes as soon as they are there. */
+  readonly isAwaited: boolean;
 }
+
+/** Sends what the files go with. */
+type Sender = (how?: Delivery) => void;
 
 const storageKey = (scope: string) => `attachments:${scope}`;
 const NONE: readonly Attachment[] = [];
-const EMPTY: Drafts = { files: [], done: [], pending: 0, failed: 0 };
+const EMPTY: Drafts = { files: [], done: [], pending: 0, failed: 0, isAwaited: false };
 
-function summary(files: readonly DraftFile[]): Drafts {
+function summary(files: readonly DraftFile[], isAwaited: boolean): Drafts {
   if (files.length === 0) return EMPTY;
   return {
+    isAwaited,
     files,
     done: files.flatMap((file) => file.attachment ?? []),
     pending: files.filter((file) => file.status === "waiting" || file.status === "uploading").length,
@@ -89,15 +98,10 @@ function uploading(): number {
   return count;
 }
 
-/** The browser asks in its own words whether to leave. */
-const askFirst = (event: BeforeUnloadEvent) => event.preventDefault();
-
-/** Asks only while something would be lost: a page that listens always is not kept for "Back". */
 function guard(): void {
   let pending = 0;
   for (const scope of scopes.values()) pending += scope.drafts.pending;
-  if (pending > 0) window.addEventListener("beforeunload", askFirst);
-  else window.removeEventListener("beforeunload", askFirst);
+  askBeforeLeaving("uploads", pending > 0);
 }
 
 function pumpAll(): void {
@@ -109,6 +113,10 @@ class Scope {
   #drafts: Drafts = EMPTY;
   readonly #sources = new Map<string, { file: File; abort: AbortController }>();
   readonly #listeners = new Set<() => void>();
+  /** How the message goes once all files are there. */
+  #awaited: { how: Delivery | undefined } | undefined;
+  /** The last one that was on the page: it sends wherever a person is by then. */
+  #sender: Sender | undefined;
 
   constructor(scope: string) {
     this.#scope = scope;
@@ -185,6 +193,33 @@ class Scope {
     return done;
   }
 
+  setSender(sender: Sender): void {
+    this.#sender = sender;
+  }
+
+  /** Sends when every file is there; one that fails is the person's to decide about. */
+  sendWhenDone(how: Delivery | undefined): void {
+    this.#awaited = { how };
+    this.#set(this.#drafts.files);
+  }
+
+  dontSend(): void {
+    if (!this.#awaited) return;
+    this.#awaited = undefined;
+    this.#set(this.#drafts.files);
+  }
+
+  #sendAwaited(): void {
+    const awaited = this.#awaited;
+    const { pending, failed } = this.#drafts;
+    if (!awaited || pending > 0) return;
+    this.dontSend();
+    if (failed > 0)
+      return say("A file could not be uploaded, so its message was not sent. It is in the composer.");
+    // What draws the composer takes the last file in first.
+    setTimeout(() => this.#sender?.(awaited.how));
+  }
+
   pump(): void {
     for (const file of this.#drafts.files) {
       if (file.status !== "waiting") continue;
@@ -232,12 +267,13 @@ class Scope {
 
   #set(files: readonly DraftFile[]): void {
     const before = this.#drafts.done;
-    this.#drafts = summary(files);
+    this.#drafts = summary(files, this.#awaited !== undefined);
     const { done } = this.#drafts;
     const same = done.length === before.length && done.every((file, i) => file.id === before[i]?.id);
     if (!same) writeStored(storageKey(this.#scope), done.length > 0 ? done : undefined);
     guard();
     for (const listener of this.#listeners) listener();
+    this.#sendAwaited();
   }
 }
 

@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useEffect, useSyncExternalStore } from "react";
 import { attachmentsApi } from "../../api/attachments";
+import type { Delivery } from "../../api/types";
 import { say } from "../../ui/toasts";
 import { type Drafts, draftsOf, setLimits } from "./drafts";
 
@@ -31,20 +32,20 @@ export function useAttachments(scope: string): Attachments {
   return { ...drafts, scope, add: (files) => addFiles(scope, files) };
 }
 
-/** Sends once every upload is there; one that fails is the person's to decide about. */
-export function useSendWhenUploaded<T>(drafts: Drafts, send: (how: T) => void) {
-  const [waiting, setWaiting] = useState<{ how: T }>();
-  const { pending, failed } = drafts;
-  useEffect(() => {
-    if (!waiting || pending > 0) return;
-    setWaiting(undefined);
-    if (failed === 0) send(waiting.how);
-  });
+/**
+ * Sends once every upload is there: also when what asked for it has left the page, unless that
+ * must not happen behind a person's back (`here`).
+ */
+export function useSendWhenUploaded(files: Attachments, send: (how?: Delivery) => void, here = false) {
+  const { scope, pending, isAwaited } = files;
+  const store = draftsOf(scope);
+  useEffect(() => store.setSender(send));
+  useEffect(() => (here ? () => store.dontSend() : undefined), [store, here]);
   return {
-    isWaiting: waiting !== undefined,
+    isWaiting: isAwaited,
     /** Now, or when the uploads are there. */
-    send: (how: T) => (pending > 0 ? setWaiting({ how }) : send(how)),
-    cancel: () => setWaiting(undefined),
+    send: (how?: Delivery) => (pending > 0 ? store.sendWhenDone(how) : send(how)),
+    cancel: () => store.dontSend(),
   };
 }
 

@@ -2,7 +2,6 @@ import { ArrowUp, Square } from "lucide-react";
 import {
   type ReactNode,
   type Ref,
-  useCallback,
   useEffect,
   useImperativeHandle,
   useLayoutEffect,
@@ -10,11 +9,9 @@ import {
   useState,
 } from "react";
 import type { Delivery, Session, Usage } from "../../api/types";
-import { isOverlayOpen, useCommands } from "../../keys/registry";
-import type { SessionChannel } from "../../live/channel";
+import { useCommands } from "../../keys/registry";
+import type { Send } from "../../live/channel";
 import { Button } from "../../ui/Button";
-import { readStored, writeStored } from "../../ui/storage";
-import { Tip } from "../../ui/Tip";
 import { AttachButton } from "../attachments/AttachButton";
 import { AttachmentChips } from "../attachments/AttachmentChips";
 import { draftsOf } from "../attachments/drafts";
@@ -23,9 +20,12 @@ import { useAttachments, useSendWhenUploaded, waitingLabel } from "../attachment
 import { useSessionActions } from "../session/actions";
 import { canStart, runtimeName } from "../session/status";
 import "./composer.css";
+import { Context } from "./Context";
 import { useChoice } from "./choice";
+import { caretPoint } from "./completion/caret";
 import type { RunNamed } from "./completion/run";
 import { useCompletion } from "./completion/use-completion";
+import { useDraft } from "./draft";
 import { ModelPickers } from "./ModelPickers";
 
 /** What the server accepts, in bytes. */
@@ -33,7 +33,7 @@ const MAX_BYTES = 1024 * 1024;
 
 export interface ComposerHandle {
   focus: () => void;
-  /** Puts a text in front of what is written. */
+  /** Puts a text in front of what is written. The keyboard stays where it is. */
   insert: (text: string) => void;
 }
 
@@ -41,7 +41,7 @@ interface ComposerProps {
   session: Session;
   /** What drafts are kept under. */
   scope: string;
-  channel: Pick<SessionChannel, "send">;
+  channel: { send: Send };
   /** Runs one of the runtime's commands in the conversation. */
   onRun: RunNamed;
   usage: Usage | null;
@@ -56,31 +56,10 @@ interface ComposerProps {
   ref: Ref<ComposerHandle>;
 }
 
-function useDraft(id: string): [string, (text: string) => void] {
-  const [text, setText] = useState(() => readStored(`draft:${id}`, ""));
-  const set = useCallback(
-    (next: string) => {
-      setText(next);
-      writeStored(`draft:${id}`, next || undefined);
-    },
-    [id],
-  );
-  return [text, set];
-}
-
-function Context({ usage }: { usage: Usage | null }) {
-  if (!usage?.context_window) return null;
-  const percent = Math.min(100, Math.round((usage.context_tokens / usage.context_window) * 100));
-  return (
-    <Tip
-      text={`${usage.context_tokens.toLocaleString()} of ${usage.context_window.toLocaleString()} tokens fit into the model's context`}
-    >
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: its tooltip must be reachable by keyboard */}
-      <span className={percent >= 90 ? "composer-context full" : "composer-context"} tabIndex={0}>
-        {percent} % context
-      </span>
-    </Tip>
-  );
+/** Whether the caret is on the first line as drawn, or on the last. */
+function isAtEdge(area: HTMLTextAreaElement, edge: "first" | "last"): boolean {
+  const line = (position: number) => caretPoint(area, position).top;
+  return line(area.selectionStart) === line(edge === "first" ? 0 : area.value.length);
 }
 
 /** What the buttons and keys do, by the session's state. */
@@ -110,7 +89,7 @@ export function Composer({
   chips,
   ref,
 }: ComposerProps) {
-  const [text, setText] = useDraft(scope);
+  const { text, setText, insert } = useDraft(scope);
   const { choice, resolved, sent, choose } = useChoice(session, scope);
   const [recalled, setRecalled] = useState(0);
   const area = useRef<HTMLTextAreaElement>(null);
@@ -122,17 +101,7 @@ export function Composer({
   const canSend =
     (text.trim() !== "" || comments.length > 0 || files.files.length > 0) && !tooLong && files.failed === 0;
 
-  useImperativeHandle(
-    ref,
-    () => ({
-      focus: () => area.current?.focus(),
-      insert: (inserted) => {
-        setText(text ? `${inserted}\n\n${text}` : inserted);
-        area.current?.focus();
-      },
-    }),
-    [setText, text],
-  );
+  useImperativeHandle(ref, () => ({ focus: () => area.current?.focus(), insert }));
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the height follows the text
   useLayoutEffect(() => {
@@ -149,19 +118,21 @@ export function Composer({
   }, []);
 
   const sendMessage = (delivery: Delivery) => {
-    setText("");
-    setRecalled(0);
-    void channel.send({
+    channel.send({
       text,
       delivery,
       ...sent,
       comments: [...comments],
       attachments: draftsOf(scope).take(),
     });
+    // The channel keeps it: the draft is over.
+    setText("");
+    setRecalled(0);
     onSent(comments);
     if (canStart(session)) void actions.start(session);
   };
-  const sendNow = (delivery: Delivery) => canSend && completion.runText(() => sendMessage(delivery));
+  const sendNow = (delivery: Delivery = mode.delivery) =>
+    canSend && completion.runText(() => sendMessage(delivery));
   const uploads = useSendWhenUploaded(files, sendNow);
   const send = (delivery: Delivery) => canSend && uploads.send(delivery);
   const interrupt = () => void actions.interrupt(session);
@@ -172,7 +143,11 @@ export function Composer({
     setText(next === 0 ? "" : (history[history.length - next] ?? ""));
   };
   const hasFocus = () => document.activeElement === area.current;
-  const isRecalling = recalled > 0 && text === history[history.length - recalled];
+  const isRecalling = (edge: "first" | "last") =>
+    recalled > 0 &&
+    text === history[history.length - recalled] &&
+    area.current !== null &&
+    isAtEdge(area.current, edge);
 
   useCommands([
     {
@@ -220,7 +195,7 @@ export function Composer({
       keys: ["arrowup"],
       inText: true,
       hidden: true,
-      when: () => hasFocus() && history.length > 0 && (text === "" || isRecalling),
+      when: () => hasFocus() && history.length > 0 && (text === "" || isRecalling("first")),
       run: () => recall(1),
     },
     {
@@ -230,7 +205,7 @@ export function Composer({
       keys: ["arrowdown"],
       inText: true,
       hidden: true,
-      when: () => hasFocus() && isRecalling,
+      when: () => hasFocus() && isRecalling("last"),
       run: () => recall(-1),
     },
     {
@@ -239,7 +214,9 @@ export function Composer({
       group: "Message",
       keys: ["escape"],
       inText: true,
-      when: () => mode.working && !isOverlayOpen(),
+      // Elsewhere Escape is about something else, or about nothing.
+      pane: ["composer", "conversation", "approval"],
+      when: () => mode.working,
       run: interrupt,
     },
   ]);

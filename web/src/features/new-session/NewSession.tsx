@@ -201,8 +201,8 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
       setSending(false);
     }
   };
-  const uploads = useSendWhenUploaded(files, () => void startNow());
-  const start = () => uploads.send(undefined);
+  const uploads = useSendWhenUploaded(files, () => void startNow(), true);
+  const start = () => uploads.send();
   const [empty, setEmpty] = useState(false);
   if (empty) errors.task = "Describe what the agent should do.";
 

@@ -19,9 +19,14 @@ import { WorkRow } from "./WorkRow";
 
 export interface RowContext {
   session: string;
+  /** What drafts of the conversation are kept under. */
+  scope: string;
   /** Whether messages can be sent or will be kept. */
   onTryAgain: (turnId: string) => void;
   onNewSession: () => void;
+  onNewConversation: () => void;
+  /** Makes room in a full conversation, when the runtime can. */
+  onCompact?: () => void;
   /** The last turn, the only one that can be tried again. */
   lastTurn: string | undefined;
   /** What belongs below a message that a person sent. */
@@ -113,9 +118,40 @@ const NEXT: Record<string, string> = {
   model_unauthorized:
     "The provider refused the key. Correct it in the server's configuration, then try again.",
   model_stream_cut: "The answer broke off. What was done so far is kept.",
-  context_full: "The conversation no longer fits into the model. Go on in a new session.",
+  context_full:
+    "The conversation no longer fits into the model. Shorten it, or go on in a new one, which knows nothing of this one.",
   usage_limit: "The provider's limit is reached. Try again later or with another model.",
 };
+
+function NextActions({
+  code,
+  entry,
+  context,
+}: {
+  code: string;
+  entry: EntryOf<"turn">;
+  context: RowContext;
+}) {
+  const isLast = context.lastTurn === entry.turnId;
+  if (code === "context_full") {
+    return (
+      <>
+        {isLast && context.onCompact && (
+          <Button look="primary" onClick={context.onCompact}>
+            Shorten it
+          </Button>
+        )}
+        <Button onClick={context.onNewConversation}>New conversation</Button>
+        <Button onClick={context.onNewSession}>New session</Button>
+      </>
+    );
+  }
+  return isLast ? (
+    <Button look="primary" icon={<RotateCcw size={14} />} onClick={() => context.onTryAgain(entry.turnId)}>
+      Try again
+    </Button>
+  ) : null;
+}
 
 function FailedTurn({
   outcome,
@@ -135,21 +171,7 @@ function FailedTurn({
         {next && <p className="failed-turn-next">{next}</p>}
         <p className={next ? "quiet-text" : undefined}>{outcome.message}</p>
         <div className="failed-turn-actions">
-          {outcome.code === "context_full" ? (
-            <Button look="primary" onClick={context.onNewSession}>
-              New session
-            </Button>
-          ) : (
-            context.lastTurn === entry.turnId && (
-              <Button
-                look="primary"
-                icon={<RotateCcw size={14} />}
-                onClick={() => context.onTryAgain(entry.turnId)}
-              >
-                Try again
-              </Button>
-            )
-          )}
+          <NextActions code={outcome.code} entry={entry} context={context} />
           <CopyButton
             label="Copy details"
             text={() =>
@@ -206,8 +228,9 @@ const ANSWERS = {
   decline: "Declined",
 } as const;
 
-function ApprovalRow({ entry, session }: { entry: EntryOf<"approval">; session: string }) {
-  if (!entry.resolved) return <ApprovalCard session={session} approval={entry.approval} />;
+function ApprovalRow({ entry, context }: { entry: EntryOf<"approval">; context: RowContext }) {
+  const { session, scope } = context;
+  if (!entry.resolved) return <ApprovalCard session={session} scope={scope} approval={entry.approval} />;
   const { subject } = entry.approval;
   const what = subject.kind === "other" ? subject.question : question(entry.approval);
   return (
@@ -272,7 +295,7 @@ export const RowView = memo(({ row, context }: { row: Row; context: RowContext }
         </Quiet>
       );
     case "approval":
-      return <ApprovalRow entry={row.entry} session={context.session} />;
+      return <ApprovalRow entry={row.entry} context={context} />;
     case "state":
       return <StateRow entry={row.entry} />;
     case "turn":

@@ -10,7 +10,6 @@ import {
   useState,
 } from "react";
 import { Virtualizer, type VirtualizerHandle } from "virtua";
-import type { Attachment } from "../../api/attachments";
 import type { Approval, Session } from "../../api/types";
 import { useCommands } from "../../keys/registry";
 import type { ChannelSnapshot, SessionChannel } from "../../live/channel";
@@ -40,7 +39,8 @@ interface TranscriptProps {
   local: readonly LocalMessage[];
   /** What is shown where nothing was said yet. */
   empty?: ReactNode;
-  onEdit: (text: string, files: readonly Attachment[]) => void;
+  /** Takes back what was not sent. */
+  onEdit: (message: LocalMessage) => void;
   ref: Ref<TranscriptHandle>;
 }
 
@@ -53,7 +53,8 @@ function Bubble({
   bubble: PendingBubble;
   channel: SessionChannel;
   starting: boolean;
-  onEdit: (text: string, files: readonly Attachment[]) => void;
+  /** Takes back what was not sent. */
+  onEdit: (message: LocalMessage) => void;
 }) {
   const { local } = bubble;
   if (bubble.status !== "failed" || !local) {
@@ -66,12 +67,12 @@ function Bubble({
     <UserBubble text={bubble.text} files={bubble.attachments} status="failed">
       <div className="user-note fail" role="alert">
         <span>Not sent: {local.error?.message}</span>
-        <Button onClick={() => void channel.resend(local.localId)}>Send again</Button>
+        <Button onClick={() => channel.resend(local.localId)}>Send again</Button>
         <Button
           look="ghost"
           onClick={() => {
             channel.discard(local.localId);
-            onEdit(local.text, local.attachments);
+            onEdit(local);
           }}
         >
           Edit
@@ -199,7 +200,7 @@ export function Transcript({
         </Button>
       )}
       <div className="hidden-text" aria-live="polite">
-        {announced}
+        <span key={announced.count}>{announced.text}</span>
       </div>
     </div>
   );

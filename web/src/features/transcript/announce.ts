@@ -3,18 +3,24 @@
  * every word while it streams, and nothing because a row was scrolled into being.
  */
 import { useEffect, useRef, useState } from "react";
+import type { Approval } from "../../api/types";
 import type { Row } from "../../live/rows";
-import { question } from "./approvals";
+import { question, subjectLine } from "./approvals";
 
 /** Longer messages are announced by their beginning; the rest is in the log. */
 const MAX_CHARS = 400;
+/** More than come at once. */
+const RECENT_ROWS = 20;
+
+const asked = (approval: Approval) =>
+  `Needs you: ${question(approval)} ${subjectLine(approval)}`.slice(0, MAX_CHARS);
 
 function announcement(row: Row): string | undefined {
   switch (row.kind) {
     case "agent":
       return row.streaming ? undefined : `Agent: ${row.item.body.text.slice(0, MAX_CHARS)}`;
     case "approval":
-      return row.entry.resolved ? undefined : `Needs you: ${question(row.entry.approval)}`;
+      return row.entry.resolved ? undefined : asked(row.entry.approval);
     case "turn":
       return row.entry.outcome.status === "failed"
         ? `The turn failed: ${row.entry.outcome.message}`
@@ -24,24 +30,31 @@ function announcement(row: Row): string | undefined {
   }
 }
 
-export function useAnnouncer(rows: readonly Row[], caughtUp: boolean): string {
+/** What is told last. Said twice it is another one, which a screen reader would otherwise not say again. */
+export interface Announced {
+  count: number;
+  text: string;
+}
+
+export function useAnnouncer(rows: readonly Row[], caughtUp: boolean): Announced {
   const told = useRef<Set<string> | undefined>(undefined);
-  const [text, setText] = useState("");
+  const [announced, setAnnounced] = useState<Announced>({ count: 0, text: "" });
   useEffect(() => {
     if (!caughtUp) return;
     const first = told.current === undefined;
     told.current ??= new Set();
-    let latest: string | undefined;
+    const latest: string[] = [];
     // New rows are at the end; an unfinished one is told when it is finished.
-    for (let i = rows.length - 1; i >= Math.max(0, rows.length - 20); i--) {
-      const row = rows[i];
-      if (!row || told.current.has(row.key)) continue;
+    for (const row of rows.slice(-RECENT_ROWS)) {
+      if (told.current.has(row.key)) continue;
       const said = announcement(row);
       if (said === undefined) continue;
       told.current.add(row.key);
-      latest ??= said;
+      latest.push(said);
     }
-    if (latest !== undefined && !first) setText(latest);
+    if (latest.length > 0 && !first) {
+      setAnnounced(({ count }) => ({ count: count + 1, text: latest.join("\n") }));
+    }
   }, [rows, caughtUp]);
-  return text;
+  return announced;
 }
