@@ -3,12 +3,13 @@ import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } fro
 import { useLocation } from "wouter";
 import type { Comment } from "../../api/changes";
 import type { Approval, Decision, Session } from "../../api/types";
-import { useCommands } from "../../keys/registry";
+import { type Command, useCommands } from "../../keys/registry";
 import { conversationIn, goesTo, localGoesTo, NEW, sessionIn, transcriptIn } from "../../live/conversations";
 import { pendingView } from "../../live/pending";
 import { waitingApprovals } from "../../live/reducer";
 import { didWork, foldRows, lastMessageOf, type Row } from "../../live/rows";
 import { useChannel } from "../../live/sessions";
+import { ownText, withoutComments } from "../../live/told";
 import { Button } from "../../ui/Button";
 import { copyText } from "../../ui/CopyButton";
 import { ErrorNote } from "../../ui/ErrorNote";
@@ -21,9 +22,12 @@ import { CommentChips, SentComments } from "../changes/Chips";
 import { groupBy } from "../changes/group";
 import { useCommentActions } from "../changes/marks";
 import { unavailable, useChanges } from "../changes/use-changes";
+import { type Aside, useLostAsides } from "../composer/asides";
 import { Composer, type ComposerHandle } from "../composer/Composer";
 import { useChoice, useKeptChoice } from "../composer/choice";
 import { runIn } from "../composer/completion/run";
+import { useCompact } from "../composer/completion/use-compact";
+import { insertIntoDraft } from "../composer/draft";
 import { Queue } from "../composer/Queue";
 import { ConversationBar } from "../conversations/ConversationBar";
 import { Elsewhere } from "../conversations/Elsewhere";
@@ -32,7 +36,7 @@ import { useView } from "../conversations/use-view";
 import { ProcessList } from "../processes/ProcessList";
 import { TerminalPane } from "../terminal/TerminalPane";
 import { ApprovalBar } from "../transcript/ApprovalCard";
-import { answer } from "../transcript/approvals";
+import { ANSWER_KEYS, answer, chordOf, isLetterAnswer } from "../transcript/approvals";
 import type { RowContext } from "../transcript/Rows";
 import { Transcript, type TranscriptHandle } from "../transcript/Transcript";
 import { TuiPane } from "../tui/TuiPane";
@@ -59,6 +63,12 @@ const SIDEBAR_WIDTH = 240;
 const TERMINAL_MIN = 96;
 /** The conversation keeps at least this height beside the terminal. */
 const CHAT_MIN = 240;
+
+/** Why words that were typed elsewhere are in the composer. */
+const WORDS_BACK: Record<Aside["about"], string> = {
+  message: "The message left before your change was saved. What you wrote is in the composer.",
+  approval: "The question is over. What you wrote is in the composer.",
+};
 
 /** How many earlier messages ↑ goes back through. */
 const MAX_HISTORY = 50;
@@ -178,12 +188,6 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
       }),
     [local, queue, snapshot.left, view.id, conversationOf, transcript, session],
   );
-  const history = useMemo(() => {
-    const said = rows.flatMap((row) =>
-      row.kind === "user" && row.item.body.text ? [row.item.body.text] : [],
-    );
-    return said.slice(-MAX_HISTORY);
-  }, [rows]);
   const lastTurn = useMemo(() => {
     const row = rows.findLast((candidate) => candidate.kind === "turn");
     return row?.kind === "turn" ? row.entry.turnId : undefined;
@@ -196,14 +200,24 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
   );
   const commentActions = useCommentActions(session.id);
   const changesOff = unavailable(session, changes.list);
-  const drafts = useMemo(
-    () => changes.comments.filter((comment) => comment.state === "draft"),
-    [changes.comments],
-  );
+  const drafts = useMemo(() => {
+    // They are the message's that no server has yet.
+    const taken = new Set(snapshot.local.flatMap((message) => message.comments));
+    return changes.comments.filter((comment) => comment.state === "draft" && !taken.has(comment.id));
+  }, [changes.comments, snapshot.local]);
   const sent = useMemo(
     () => groupBy(changes.comments, (comment) => comment.message_id ?? ""),
     [changes.comments],
   );
+  const history = useMemo(() => {
+    const said = rows.flatMap((row) => {
+      if (row.kind !== "user") return [];
+      const { text, message_id } = row.item.body;
+      const own = message_id && sent.has(message_id) ? withoutComments(text) : text;
+      return own ? [own] : [];
+    });
+    return said.slice(-MAX_HISTORY);
+  }, [rows, sent]);
 
   const latest = useRef(transcript);
   useEffect(() => {
@@ -221,7 +235,7 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
         said && !didWork(latest.current, turnId)
           ? { text: said.text, attachments: said.attachments ?? [] }
           : { text: "The last turn failed before it was done. Please continue." };
-      void talk.send({ ...again, ...chosen, delivery: "steer" });
+      talk.send({ ...again, ...chosen, delivery: "steer" });
     },
     [talk, chosen],
   );
@@ -234,11 +248,19 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
     },
     [session.id, viewed, begun],
   );
+  const compact = useCompact(session, rows, onRun);
+  const showNew = useRef(() => {});
+  useEffect(() => {
+    showNew.current = () => showConversation(NEW);
+  });
   const context = useMemo<RowContext>(
     () => ({
       session: session.id,
+      scope: view.scope,
       onTryAgain,
       onNewSession: () => navigate("/new"),
+      onNewConversation: () => showNew.current(),
+      onCompact: compact,
       lastTurn: session.activity === "idle" ? lastTurn : undefined,
       below: (messageId) => {
         const comments = sent.get(messageId);
@@ -247,7 +269,7 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
         );
       },
     }),
-    [session.id, session.activity, onTryAgain, navigate, lastTurn, sent],
+    [session.id, view.scope, session.activity, onTryAgain, navigate, compact, lastTurn, sent],
   );
 
   const showConversation = (id: string) => {
@@ -281,6 +303,8 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
     },
     [narrow, panels, setPanels, setPane],
   );
+  const showMain = !narrow || pane === "chat" || pane === "tui";
+  const showChat = showMain && !tuiOpen;
   const changesOpen = narrow ? pane === "changes" : (panels.changes ?? false);
   const showComment = useRef((_: Comment) => {});
   useEffect(() => {
@@ -305,10 +329,42 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
   useEffect(() => {
     if (linked) showChanges(true);
   }, [linked]);
+  const giveBack = (aside: Aside) => {
+    const message = snapshot.queue.find(({ id }) => id === aside.id) ?? snapshot.left.get(aside.id);
+    if (message && ownText(message) === aside.text) return;
+    if (aside.scope === view.scope && composer.current) composer.current.insert(aside.text);
+    else insertIntoDraft(aside.scope, aside.text);
+    if (document.activeElement === document.body) composer.current?.focus();
+    say(WORDS_BACK[aside.about]);
+  };
+  useLostAsides(
+    session.id,
+    ({ about, id }) => {
+      if (!snapshot.caughtUp) return false;
+      if (about === "message") return snapshot.queue.every((other) => other.id !== id || other.sending);
+      return [...whole.approvals, ...waitingApprovals(snapshot.transcript)].every((other) => other.id !== id);
+    },
+    giveBack,
+  );
   const first = approvals[0];
-  const can = (decision: Decision) => () => first?.decisions.includes(decision) ?? false;
+  // What hides the card hides what its keys would answer.
+  const can = (decision: Decision) => () => showChat && (first?.decisions.includes(decision) ?? false);
   const give = (decision: Decision) => () => {
     if (first) void answer(session.id, first, decision);
+  };
+  const answers = (id: string, title: string, decision: Decision): Command[] => {
+    const command: Command = { id, title, group: "Approval", when: can(decision), run: give(decision) };
+    const letter = ANSWER_KEYS[decision];
+    return [
+      { ...command, keys: [chordOf(letter)], inText: true },
+      {
+        ...command,
+        id: `${id}.letter`,
+        keys: [letter],
+        hidden: true,
+        when: () => isLetterAnswer() && can(decision)(),
+      },
+    ];
   };
 
   useCommands([
@@ -369,30 +425,9 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
       },
     },
     { id: "session.delete", title: "Delete session", group: "Session", run: remove },
-    {
-      id: "approval.accept",
-      title: "Approve once",
-      group: "Approval",
-      keys: ["y"],
-      when: can("accept"),
-      run: give("accept"),
-    },
-    {
-      id: "approval.accept-session",
-      title: "Approve for the session",
-      group: "Approval",
-      keys: ["a"],
-      when: can("accept_for_session"),
-      run: give("accept_for_session"),
-    },
-    {
-      id: "approval.decline",
-      title: "Decline",
-      group: "Approval",
-      keys: ["n"],
-      when: can("decline"),
-      run: give("decline"),
-    },
+    ...answers("approval.accept", "Approve once", "accept"),
+    ...answers("approval.accept-session", "Approve for the session", "accept_for_session"),
+    ...answers("approval.decline", "Decline", "decline"),
     {
       id: "approval.show",
       title: "Show what waits for approval",
@@ -410,8 +445,6 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
   // The only pane of a phone is what the page is about.
   const ChangesArea = narrow ? "main" : "section";
   const width = Math.min(panels.width ?? Math.round(bothWidth * CHANGES_SHARE), maxWidth);
-  const showMain = !narrow || pane === "chat" || pane === "tui";
-  const showChat = showMain && !tuiOpen;
   const showTerminal = narrow ? pane === "terminal" : panels.terminal;
 
   return (
@@ -455,21 +488,24 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
                 context={context}
                 local={local}
                 empty={view.id === NEW ? <NewConversation session={session} /> : undefined}
-                onEdit={(text, files) => {
+                onEdit={({ text, attachments, comments }) => {
                   composer.current?.insert(text);
-                  draftsOf(view.scope).restore(files);
+                  composer.current?.focus();
+                  draftsOf(view.scope).restore(attachments);
+                  commentActions.stay(comments);
                 }}
               />
               <FileDrop scope={view.scope} />
               <div className="composer-area">
                 <ApprovalBar
                   session={session.id}
+                  scope={view.scope}
                   folder={session.cwd}
                   approvals={approvals}
                   onShow={showApproval}
                 />
                 <Elsewhere session={whole} view={view.id} onShow={showConversation} />
-                <Queue session={session} messages={pending.queue} />
+                <Queue session={session} scope={view.scope} messages={pending.queue} onLate={giveBack} />
                 <Composer
                   key={view.key}
                   ref={composer}
