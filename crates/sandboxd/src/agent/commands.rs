@@ -122,12 +122,13 @@ impl Driver {
         };
         let running = self.journal.ledger(|ledger| ledger.running(&conversation_id).cloned());
         if running.is_none() {
-            runtime.relocate(&command.cwd).await;
+            runtime.relocate(&command.cwd).await?;
             // Before the runtime can change anything.
             self.git.snapshot(Path::new(&command.cwd)).await;
         }
         let taken = heard(runtime.command(&conversation_id, running.as_ref(), command).await)?;
         Ok(taken.map(|turn_id| {
+            self.expected.extend(turn_id.clone());
             let taken = CommandTaken {
                 conversation_id,
                 turn_id,

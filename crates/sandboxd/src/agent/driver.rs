@@ -12,7 +12,7 @@
 //! what it has. A turn is closed in the record when it ends, whoever ended it: nothing stays open
 //! after its turn, and no turn stays open after its process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,6 +122,8 @@ pub(crate) struct Driver {
     pub(crate) named: BTreeMap<ConversationId, String>,
     /// The commands that were taken last.
     pub(crate) taken: commands::Taken,
+    /// Turns that were asked for here and did not show up yet: the tree is kept for them already.
+    pub(crate) expected: BTreeSet<TurnId>,
 }
 
 /// Why serving ended.
@@ -340,8 +342,7 @@ impl Driver {
     /// Serves until the runtime or the plan ends.
     async fn serve<R: Runtime>(&mut self, plan: &Arc<Plan>, mut runtime: R, ready: Ready) -> (R, End) {
         let mut plan = self.latest(Arc::clone(plan));
-        runtime.relocate(&plan.cwd).await;
-        if let Err(trouble) = self.resume_all(&plan, &mut runtime).await {
+        if let Err(trouble) = self.go_on_with(&plan, &mut runtime).await {
             return (runtime, trouble.into());
         }
         self.record_all(ready.notices).await;
@@ -369,12 +370,12 @@ impl Driver {
                         return (runtime, End::Replanned);
                     }
                     plan = self.latest(plan);
-                    runtime.relocate(&plan.cwd).await;
-                    self.name_all(&plan, &mut runtime).await
+                    self.adjust(&plan, &mut runtime).await
                 }
                 Some(command) = self.commands.recv() => self.obey(&plan, &mut runtime, command).await,
                 events = runtime.next() => match events {
                     Some(events) => {
+                        self.keep_trees(&plan, &events).await;
                         self.record_all(events).await;
                         match self.follow(&plan, &mut runtime).await {
                             Ok(()) => self.send_again(&plan, &mut runtime, false).await,
@@ -390,6 +391,39 @@ impl Driver {
                     Ok(())
                 }
             };
+        }
+    }
+
+    async fn go_on_with<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Trouble> {
+        self.expected.clear();
+        runtime.relocate(&plan.cwd).await?;
+        self.resume_all(plan, runtime).await
+    }
+
+    /// Does what of a plan may change beside a runtime.
+    async fn adjust<R: Runtime>(&mut self, plan: &Plan, runtime: &mut R) -> Result<(), Trouble> {
+        runtime.relocate(&plan.cwd).await?;
+        self.name_all(plan, runtime).await
+    }
+
+    /// Keeps the tree for turns that nobody asked for here: they were typed in the runtime's own
+    /// interface. That is a moment into the turn, before the model can have answered, and before
+    /// anything of it is recorded.
+    async fn keep_trees(&mut self, plan: &Plan, events: &[AgentEvent]) {
+        for event in events {
+            let AgentEvent::TurnStarted {
+                conversation_id,
+                turn_id,
+            } = event
+            else {
+                continue;
+            };
+            let runs = self
+                .journal
+                .ledger(|ledger| ledger.running(conversation_id) == Some(turn_id));
+            if !self.expected.remove(turn_id) && !runs {
+                self.git.snapshot(Path::new(&plan.cwd)).await;
+            }
         }
     }
 
@@ -489,7 +523,11 @@ impl Driver {
         self.record(notice(NoticeLevel::Info, "question_asked_again", goes_on))
             .await;
         match runtime.go_on(conversation, WHAT_WAITED).await {
-            Ok(_) => Ok(()),
+            Ok(turn) => {
+                // What it did before it was cut belongs to it.
+                self.expected.insert(turn);
+                Ok(())
+            }
             Err(error @ CallError::Gone(_)) => Err(error.into()),
             Err(error) => {
                 let message = format!("The agent can't go on by itself ({error}). Send a message to go on.");
@@ -544,6 +582,7 @@ impl Driver {
             if runtime.has(&conversation) {
                 continue;
             }
+            self.git.snapshot(Path::new(&plan.cwd)).await;
             if self.journal.ledger(|ledger| ledger.knows(&conversation)) {
                 self.resume(plan, runtime, &conversation).await?;
                 continue;
@@ -651,7 +690,7 @@ impl Driver {
         }
         if running.is_none() {
             let cwd = deliver.cwd.as_deref().unwrap_or(&plan.cwd);
-            runtime.relocate(cwd).await;
+            runtime.relocate(cwd).await?;
             // Before the runtime can change anything.
             self.git.snapshot(Path::new(cwd)).await;
         }
@@ -659,6 +698,7 @@ impl Driver {
         match &sent {
             Ok(Sent::Turn(turn)) if Some(turn) == running.as_ref() => {}
             Ok(Sent::Turn(turn)) => {
+                self.expected.insert(turn.clone());
                 self.steering
                     .began(deliver.clone(), conversation_id.clone(), turn.clone())
                     .await;
@@ -718,7 +758,7 @@ impl Driver {
             }
         }
         let cwd = deliver.cwd.as_deref().unwrap_or(&plan.cwd);
-        runtime.relocate(cwd).await;
+        runtime.relocate(cwd).await?;
         match runtime.converse(plan, cwd).await {
             Ok(conversation) => {
                 let id = conversation.id.clone();

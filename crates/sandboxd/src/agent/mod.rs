@@ -28,7 +28,7 @@ mod repositories;
 pub(crate) mod runtime;
 mod steering;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -114,6 +114,7 @@ impl Agent {
             told: Vec::new(),
             named: BTreeMap::new(),
             taken: commands::Taken::default(),
+            expected: BTreeSet::new(),
         };
         let task = tokio::spawn(driver.run());
         Ok(Arc::new(Self {

@@ -114,9 +114,10 @@ pub(crate) trait Runtime: Sized + Send {
         lacking: &Lacking,
     ) -> impl Future<Output = Result<Resumed, CallError>> + Send;
 
-    /// Works from another folder of the workspaces from here on: its instructions are the agent's
-    /// at the next turn. Nothing that runs is touched.
-    fn relocate(&mut self, cwd: &str) -> impl Future<Output = ()> + Send;
+    /// Works from another folder of the workspaces from here on: the next turn of each conversation
+    /// runs there and has its instructions, also when it is typed in the runtime's own interface.
+    /// Nothing that runs is touched.
+    fn relocate(&mut self, cwd: &str) -> impl Future<Output = Result<(), CallError>> + Send;
 
     /// Whether the conversation was started or resumed in this process.
     fn has(&self, conversation: &str) -> bool;

@@ -99,8 +99,6 @@ pub(super) async fn run(
             .await?;
         return Ok(None);
     }
-    let settings = json!({ "threadId": conversation, "cwd": command.cwd });
-    let _: Value = connection.call("thread/settings/update", settings).await?;
     let params = json!({ "threadId": conversation, "target": review_target(&command.arguments) });
     let answer: wire::TurnAnswer = connection.call("review/start", params).await?;
     Ok(Some(answer.turn.id))

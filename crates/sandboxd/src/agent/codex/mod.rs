@@ -71,6 +71,8 @@ pub(super) struct Codex {
     events: VecDeque<AgentEvent>,
     /// What its own interface is started with.
     tui: tui::Tui,
+    /// The folder in which the next turns run.
+    cwd: String,
 }
 
 impl Runtime for Codex {
@@ -115,6 +117,7 @@ impl Runtime for Codex {
                         environment: environment.clone(),
                         upgrades,
                     },
+                    cwd: plan.cwd.clone(),
                 };
                 Ok((codex, ready))
             }
@@ -153,6 +156,7 @@ impl Runtime for Codex {
         });
         let answer: wire::ThreadAnswer = self.connection.call("thread/resume", params).await?;
         self.translator.adopt(conversation);
+        self.move_thread(conversation).await?;
         let turns = self.turns_since(conversation, lacking).await?;
         let running = turns
             .iter()
@@ -169,10 +173,18 @@ impl Runtime for Codex {
         })
     }
 
-    async fn relocate(&mut self, cwd: &str) {
+    async fn relocate(&mut self, cwd: &str) -> Result<(), CallError> {
         if let Err(error) = config::link_instructions(&self.tui.home, cwd).await {
             tracing::warn!(%error, cwd, "the folder's instructions can't be linked");
         }
+        if self.cwd == cwd {
+            return Ok(());
+        }
+        cwd.clone_into(&mut self.cwd);
+        for thread in self.translator.threads() {
+            self.move_thread(&thread).await?;
+        }
+        Ok(())
     }
 
     fn has(&self, conversation: &str) -> bool {
@@ -293,6 +305,12 @@ impl Runtime for Codex {
                 }
                 self.to_refuse.pop_front();
             }
+            while let Some(thread) = self.translator.stray().map(str::to_owned) {
+                if self.move_thread(&thread).await.is_err() {
+                    return None;
+                }
+                self.translator.moved(&thread);
+            }
             let incoming = self.connection.next().await?;
             self.translate(incoming);
             if self.events.is_empty() && self.translator.has_newcomers() {
@@ -331,6 +349,20 @@ impl Codex {
                     None => self.to_refuse.push_back((id, method)),
                 }
             }
+        }
+    }
+
+    /// Lets a thread's next turn run in the folder to work in, wherever it is typed: Codex' own
+    /// interface follows, and so does what is typed there. A turn that runs goes on where it is.
+    async fn move_thread(&mut self, thread: &str) -> Result<(), CallError> {
+        let params = json!({ "threadId": thread, "cwd": self.cwd });
+        match self.connection.call::<Value>("thread/settings/update", params).await {
+            Err(gone @ CallError::Gone(_)) => Err(gone),
+            Err(error) => {
+                tracing::warn!(%error, thread, "a thread stays in its folder");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
         }
     }
 

@@ -59,6 +59,8 @@ pub(super) struct Translator {
     others: HashMap<String, Other>,
     /// Of these, the ones in which something began.
     newcomers: Vec<String>,
+    /// Of these, the ones that a person just started, wherever the interface was.
+    strays: Vec<String>,
     /// How often each running turn said its plan.
     plans: HashMap<TurnId, u32>,
     /// Why the last request of each running turn is tried again.
@@ -77,6 +79,11 @@ impl Translator {
 
     pub(super) fn has(&self, thread: &str) -> bool {
         self.threads.contains(thread)
+    }
+
+    /// The threads whose events are wanted.
+    pub(super) fn threads(&self) -> Vec<String> {
+        self.threads.iter().cloned().collect()
     }
 
     /// The turn that an interrupt has to name.
@@ -154,6 +161,9 @@ impl Translator {
         let other = if thread.ephemeral {
             Other::Internal
         } else {
+            if !self.threads.contains(&thread.id) {
+                self.strays.push(thread.id.clone());
+            }
             Other::Persons
         };
         self.others.insert(thread.id, other);
@@ -165,6 +175,15 @@ impl Translator {
         if is_persons && !self.newcomers.contains(&thread) {
             self.newcomers.push(thread);
         }
+    }
+
+    /// A thread that a person started and that was not moved to the folder to work in.
+    pub(super) fn stray(&self) -> Option<&str> {
+        self.strays.first().map(String::as_str)
+    }
+
+    pub(super) fn moved(&mut self, thread: &str) {
+        self.strays.retain(|stray| stray != thread);
     }
 
     pub(super) fn has_newcomers(&self) -> bool {

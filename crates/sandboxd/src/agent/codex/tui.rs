@@ -5,6 +5,11 @@
 //! ends a client and nothing else. Found by trial with 0.169.0: it takes the app-server's own
 //! `unix://PATH`, and the one thing that stands between a person and the thread is a page that
 //! offers a newer model. That page counts as seen for every pair that is named in its arguments.
+//!
+//! An open one takes the folder of its thread: when that is changed through `thread/settings/update`,
+//! the next turn that is typed runs there, and what is half typed stays. A thread that is begun in
+//! it (`/new`) starts in the folder of its arguments, so such a thread is moved as soon as it is
+//! told of, which is before anything can be typed in it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
