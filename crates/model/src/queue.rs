@@ -517,6 +517,7 @@ fn check_text(text: &str, has_files: bool) -> Result<(), Denied> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use mistle_protocol::id::CommentId;
     use proptest::prelude::*;
 
     use super::*;
@@ -838,6 +839,25 @@ mod tests {
         assert_eq!(queue.next(&ready(&[])), Some(second));
         queue.edit(first, Some("better".to_owned()), None).unwrap();
         assert_eq!(queue.next(&ready(&[])), Some(first));
+    }
+
+    #[test]
+    fn another_text_leaves_the_comments_in_a_message() {
+        let mut queue = Queue::default();
+        let told = "Look.\n\nComments on the changes:\n\n`a.rs`, line 1 (after the change):\n";
+        let with_comments = QueuedMessage {
+            comments: vec![CommentId::new()],
+            ..message(told, Delivery::Queue)
+        };
+        let id = queue.push(with_comments).unwrap().message.id;
+        let edited = queue.edit(id, Some("Look again.".to_owned()), None).unwrap();
+        assert_eq!(edited.message.text, told.replacen("Look.", "Look again.", 1));
+        // The comments alone say enough.
+        assert!(queue.edit(id, Some(String::new()), None).is_ok());
+
+        let plain = push(&mut queue, 0, Delivery::Queue).unwrap();
+        let edited = queue.edit(plain, Some(told.to_owned()), None).unwrap();
+        assert_eq!(edited.message.text, told);
     }
 
     #[test]
