@@ -2,7 +2,7 @@
 
 import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
-import { approveUntil, chat, composer, newSession, said, send, status } from '../session.ts'
+import { chat, composer, newSession, queue, said, send, status } from '../session.ts'
 import { expect, test } from '../server.ts'
 
 test.use({ setup: { policy: 'autonomous' } })
@@ -70,9 +70,19 @@ test('@ finds files', async ({ signedIn: page, server }, info) => {
   await expect(said(page, 'mail @nobodyhere')).toBeVisible()
 })
 
-test('Escape closes what is open before it interrupts', async ({ signedIn: page }) => {
+test('Escape closes what is open before it interrupts, and interrupts from nowhere else', async ({ signedIn: page }) => {
   await newSession(page, 'run: sleep 600')
   await expect(status(page)).toHaveAccessibleName(/Working/)
+  const interrupts: string[] = []
+  page.on('request', (request) => {
+    if (request.url().includes('/interrupt')) interrupts.push(request.url())
+  })
+  await page.getByRole('searchbox', { name: 'Search sessions' }).press('Escape')
+  await page.keyboard.press('Control+Shift+d')
+  const changes = page.getByRole('region', { name: 'Changes', exact: true })
+  await changes.getByRole('button').first().press('Escape')
+  await expect(changes).toBeVisible()
+  await page.keyboard.press('Control+Shift+d')
   const box = composer(page)
   await box.pressSequentially('see @')
   await expect(files(page).getByRole('option').first()).toBeVisible()
@@ -83,7 +93,13 @@ test('Escape closes what is open before it interrupts', async ({ signedIn: page 
   // It stays closed while the same word is written on, and opens at another.
   await box.pressSequentially('src')
   await expect(files(page)).toHaveCount(0)
+  expect(interrupts).toEqual([])
   await box.press('Escape')
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  expect(interrupts).toHaveLength(1)
+  await send(page, 'run: sleep 600')
+  await expect(status(page)).toHaveAccessibleName(/Working/)
+  await chat(page).press('Escape')
   await expect(status(page)).toHaveAccessibleName(/Ready/)
 })
 
@@ -109,6 +125,17 @@ test('/ runs what the agent offers', async ({ signedIn: page }, info) => {
   await expect(box).toHaveValue('')
   await expect(chat(page).getByText('Context compacted')).toBeVisible()
   await expect(status(page)).toHaveAccessibleName(/Ready/)
+
+  // What all this cost is told, on a phone too.
+  for (const width of [390, 1440]) {
+    await page.setViewportSize({ width, height: 844 })
+    await page.getByRole('button', { name: /% of the context used$/ }).click()
+    const use = page.getByRole('dialog', { name: 'Token use' })
+    await expect(use).toHaveText(/In the context[\d,.]+ of [\d,.]+Input so far[\d,.]+.*Output so far[\d,.]+$/)
+    await look(page, info.outputPath(`tokens-${width}.png`))
+    await page.keyboard.press('Escape')
+    await expect(use).toBeHidden()
+  }
 
   await box.pressSequentially('/rev')
   await commands.getByRole('option', { name: /^\/review/ }).click()
@@ -216,8 +243,88 @@ test('the queue is put into another order, and every tab sees it', async ({ sign
   await other.keyboard.press('ArrowUp')
   await expect(rows(page)).toHaveText([/three/, /zwei/])
   await page.getByRole('button', { name: /Interrupt/ }).click()
-  await approveUntil(page, said(page, /^zwei$/))
+  await expect(said(page, /^zwei$/)).toBeVisible()
   const told = await chat(page).innerText()
   expect(told.indexOf('three')).toBeGreaterThan(-1)
   expect(told.indexOf('three')).toBeLessThan(told.indexOf('zwei'))
+})
+
+test('a message that waits is changed without its comments, sent, and said again', async ({ signedIn: page, server }) => {
+  test.slow()
+  const repository = server.repository('project', { 'README.md': '# Project\n' })
+  const id = await newSession(page, 'create notes.txt: hello', repository)
+  await expect(status(page)).toHaveAccessibleName(/Ready/)
+  const anchor = { path: { text: 'notes.txt' }, side: 'new', start_line: 1, end_line: 1, quote: ['hello'] }
+  const chips = page.getByRole('list', { name: 'Comments that leave with the message' })
+  await server.api('POST', `/sessions/${id}/comments`, { anchor, text: 'Say it louder still' })
+  await expect(chips.getByRole('listitem')).toHaveCount(1)
+  await page.route('**/messages', (route) => route.abort('connectionrefused'))
+  await composer(page).fill('run: sleep 600')
+  // The comment is the message's as long as that may still arrive.
+  await composer(page).press('Enter')
+  await expect(chat(page)).toContainText('Not sent')
+  await expect(chips).toHaveCount(0)
+  await chat(page).getByRole('button', { name: 'Edit', exact: true }).click()
+  await expect(composer(page)).toHaveValue('run: sleep 600')
+  await expect(chips.getByRole('listitem')).toHaveCount(1)
+  await page.unroute('**/messages')
+  await composer(page).fill('')
+  await server.api('POST', `/sessions/${id}/messages`, { text: 'run: sleep 600' })
+  await expect(status(page)).toHaveAccessibleName(/Working/)
+
+  // Queued, it shows what the person wrote, and that comments go with it.
+  await composer(page).pressSequentially('Look')
+  await composer(page).press('Shift+Enter')
+  await composer(page).pressSequentially('again')
+  await expect(composer(page)).toHaveValue('Look\nagain')
+  await composer(page).press('Tab')
+  await expect(queue(page).getByRole('listitem')).toHaveText(/^Look\s+again\s*1 comment on the changes$/)
+  const edit = queue(page).getByRole('textbox', { name: 'Queued message' })
+  await queue(page).getByRole('button', { name: 'Edit message' }).click()
+  await expect(edit).toBeFocused()
+  await expect(edit).toHaveValue('Look\nagain')
+
+  // A change that was not saved is not lost, nor is one that nobody saved yet.
+  await edit.fill('Look twice\nat this')
+  await page.route('**/messages/*', (route) => route.abort('connectionrefused'))
+  await edit.press('Enter')
+  await expect(queue(page).getByRole('alert')).toContainText('Not saved')
+  await expect(edit).toHaveValue('Look twice\nat this')
+  await page.unroute('**/messages/*')
+  await page.reload()
+  await expect(edit).toHaveValue('Look twice\nat this')
+  await queue(page).getByRole('button', { name: 'Save' }).click()
+  await expect(edit).toHaveCount(0)
+  type Waiting = { id: string; text: string; comments: string[] }
+  const [waiting] = await server.api<Waiting[]>('GET', `/sessions/${id}/messages`)
+  expect(waiting!.text).toMatch(/^Look twice\nat this\n\nComments on the changes:\n[^]*Say it louder still\n$/)
+
+  // It leaves while it is being changed: the words go where they can still be sent.
+  await composer(page).fill('And')
+  await queue(page).getByRole('button', { name: 'Edit message' }).click()
+  await edit.fill('Too late')
+  await server.api('PATCH', `/sessions/${id}/messages/${waiting!.id}`, { delivery: 'steer' })
+  await expect(queue(page)).toBeHidden()
+  await expect(composer(page)).toHaveValue('Too late\n\nAnd')
+  await expect(page.getByText('What you wrote is in the composer.')).toBeVisible()
+
+  // Sent at once when a person says so.
+  await composer(page).fill('say: now')
+  await composer(page).press('Tab')
+  await queue(page).getByRole('button', { name: 'Send now' }).click()
+  await expect(queue(page)).toBeHidden()
+  await expect(chat(page).getByText('say: now')).toBeVisible()
+
+  // Recalled, a text of several lines is walked through first, and has no quotes.
+  const box = composer(page)
+  await box.press('ArrowUp')
+  await expect(box).toHaveValue('say: now')
+  await box.press('ArrowUp')
+  await expect(box).toHaveValue('Look twice\nat this')
+  await box.press('ArrowUp')
+  await expect(box).toHaveValue('Look twice\nat this')
+  await box.press('ArrowUp')
+  await expect(box).toHaveValue('run: sleep 600')
+  await box.press('ArrowDown')
+  await expect(box).toHaveValue('Look twice\nat this')
 })

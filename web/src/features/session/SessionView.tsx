@@ -216,8 +216,9 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
       const own = message_id && sent.has(message_id) ? withoutComments(text) : text;
       return own ? [own] : [];
     });
-    return said.slice(-MAX_HISTORY);
-  }, [rows, sent]);
+    const underWay = pending.bubbles.map(({ text }) => text).filter(Boolean);
+    return [...said, ...underWay].slice(-MAX_HISTORY);
+  }, [rows, sent, pending.bubbles]);
 
   const latest = useRef(transcript);
   useEffect(() => {
@@ -607,6 +608,7 @@ function Workbench({ session: whole, snapshot, channel, sidebarOpen }: Workbench
                 onClose={narrow ? undefined : () => showChanges(false)}
                 target={changes.target}
                 onShow={changes.show}
+                watch={snapshot.watch}
               />
             </Suspense>
           </ChangesArea>
