@@ -237,7 +237,7 @@ pub struct ChangedFile {
     pub generated: bool,
     /// What runs it by itself.
     pub self_running: Option<SelfRunning>,
-    /// Stands for its content: another one means that it changed.
+    /// Stands for its content on both sides: another one means that its diff is another.
     pub fingerprint: String,
 }
 
@@ -598,7 +598,7 @@ pub struct CommentPatch {
 pub struct Viewed {
     /// The file.
     pub path: RepoPath,
-    /// What was viewed. A file with another fingerprint is not viewed.
+    /// The fingerprints of the diffs that were viewed, the latest first, with spaces between.
     pub fingerprint: String,
 }
 
@@ -608,7 +608,7 @@ pub struct Viewed {
 pub struct MarkViewed {
     /// The file.
     pub path: RepoPath,
-    /// What was viewed; none takes the mark away.
+    /// The fingerprints of the diffs that were viewed, with spaces between; none takes the mark away.
     pub fingerprint: Option<String>,
 }
 

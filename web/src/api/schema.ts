@@ -274,7 +274,7 @@ export interface components {
             /** @description Whether a program wrote it, by its name: lock files, bundles. */
             generated: boolean;
             self_running?: components["schemas"]["SelfRunning"] | null;
-            /** @description Stands for its content: another one means that it changed. */
+            /** @description Stands for its content on both sides: another one means that its diff is another. */
             fingerprint: string;
         };
         /** @description What is compared. */
@@ -907,7 +907,7 @@ export interface components {
         MarkViewed: {
             /** @description The file. */
             path: components["schemas"]["RepoPath"];
-            /** @description What was viewed; none takes the mark away. */
+            /** @description The fingerprints of the diffs that were viewed, with spaces between; none takes the mark away. */
             fingerprint?: string | null;
         };
         /** @description Who is asking. */
@@ -1858,7 +1858,7 @@ export interface components {
         Viewed: {
             /** @description The file. */
             path: components["schemas"]["RepoPath"];
-            /** @description What was viewed. A file with another fingerprint is not viewed. */
+            /** @description The fingerprints of the diffs that were viewed, the latest first, with spaces between. */
             fingerprint: string;
         };
         /** @description A folder to work in. */

@@ -129,7 +129,7 @@ impl Draft {
         let raw = &self.raw;
         let metadata = fs::symlink_metadata(repository.location.top.join(os(&raw.new))).ok();
         let counted = !self.binary && !self.is_submodule();
-        let named = &raw.new_oid[..raw.new_oid.len().min(FINGERPRINT)];
+        let named = |oid: &str| oid[..oid.len().min(FINGERPRINT)].to_owned();
         Some(ChangedFile {
             path: RepoPath::from_bytes(&raw.new),
             old_path: (raw.old != raw.new).then(|| RepoPath::from_bytes(&raw.old)),
@@ -145,7 +145,8 @@ impl Draft {
                 .map(|metadata| MetadataExt::size(&metadata)),
             generated: is_generated(&raw.new),
             self_running: self_running(&raw.new),
-            fingerprint: format!("{:o}-{named}", raw.new_mode),
+            // Both sides: seen against one base is not seen against another.
+            fingerprint: format!("{:o}-{}-{}", raw.new_mode, named(&raw.new_oid), named(&raw.old_oid)),
         })
     }
 }

@@ -511,6 +511,23 @@ async fn a_fingerprint_changes_with_the_content_alone() {
 }
 
 #[tokio::test]
+async fn a_fingerprint_stands_for_what_the_content_is_compared_with() {
+    let world = World::new().await;
+    world.git(&["checkout", "-q", "-b", "work"]);
+    world.write("a.txt", "committed\n");
+    world.commit("on the branch");
+    world.write("a.txt", "two\n");
+    world.write("b.txt", "one\n");
+    let branch = world.list(Scope::Branch).await;
+    let uncommitted = world.list(Scope::Uncommitted).await;
+    let both = |path| [&branch, &uncommitted].map(|list| list.file(path).fingerprint.clone());
+    let [whole, last] = both("a.txt");
+    assert_ne!(whole, last);
+    let [whole, last] = both("b.txt");
+    assert_eq!(whole, last);
+}
+
+#[tokio::test]
 async fn the_patch_can_be_applied() {
     let world = World::new().await;
     world.write("a.txt", "changed\n");

@@ -28,8 +28,8 @@ const PLACES_WITHIN: Duration = Duration::from_secs(5);
 const FILES_AT_ONCE: usize = 4;
 /// The most of a file that is looked through, in bytes.
 const MAX_LOOKED_AT: usize = 8 * 1024 * 1024;
-/// The longest fingerprint, in bytes.
-const MAX_FINGERPRINT: usize = 128;
+/// The longest fingerprint, in bytes: a mark names those of a few diffs of its file.
+const MAX_FINGERPRINT: usize = 256;
 
 /// A file as a comment knows it.
 type Place = (Option<String>, RepoPath, Side, Scope);
