@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use mistle_protocol::changes::{
-    Comment, CommentAnchor, MAX_ANCHOR_CONTEXT, MAX_ANCHOR_LINE, MAX_COMMENT, MAX_DIFF_LINE, MAX_QUOTE, Placement, Side,
+    Comment, CommentAnchor, MAX_ANCHOR_CONTEXT, MAX_ANCHOR_LINE, MAX_COMMENT, MAX_DIFF_LINE, MAX_QUOTE, Placement,
+    RepoPath, Scope, Side,
 };
 
 /// The most lines of a file that are looked through.
@@ -56,7 +57,11 @@ pub fn check_anchor(anchor: &CommentAnchor) -> Result<(), Denied> {
     {
         return Err(Denied::Place);
     }
-    if anchor.path.to_bytes().is_none() || anchor.start_line == 0 || length != Some(lines as u64) {
+    let is_path = |path: &RepoPath| path.to_bytes().is_some();
+    if !is_path(&anchor.path) || !anchor.old_path.as_ref().is_none_or(is_path) {
+        return Err(Denied::Place);
+    }
+    if anchor.start_line == 0 || length != Some(lines as u64) {
         return Err(Denied::Place);
     }
     let bytes: usize = anchor.quote.iter().map(|line| line.len() + 1).sum();
@@ -102,6 +107,7 @@ fn find(anchor: &CommentAnchor, lines: &[&str], same: fn(&str, &str) -> bool) ->
     best.map(|(_, at)| Placement::Located {
         start_line: at as u64 + 1,
         end_line: (at + quote.len()) as u64,
+        path: None,
     })
 }
 
@@ -122,12 +128,6 @@ fn same_trimmed(quoted: &str, line: &str) -> bool {
     quoted.trim() == line.trim()
 }
 
-/// A message with comments, as a runtime reads it.
-pub fn tell(text: &str, comments: &[Comment]) -> String {
-    let mut told = text.trim_end().to_owned();
-    if comments.is_empty() {
-        return told;
-    }
 /// What comes before the comments in a message. The page knows it too.
 const HEADING: &str = "Comments on the changes:\n";
 
@@ -151,34 +151,54 @@ fn apart(told: &str) -> (&str, &str) {
     (own, comments.trim_start())
 }
 
+/// A message with comments, as a runtime reads it.
+pub fn tell(text: &str, comments: &[Comment]) -> String {
+    let mut told = text.trim_end().to_owned();
+    if comments.is_empty() {
+        return told;
+    }
     if !told.is_empty() {
         told.push_str("\n\n");
     }
     told.push_str(HEADING);
     for comment in comments {
         let anchor = &comment.anchor;
+        let (start, end, path, since) = match &comment.placement {
+            Some(
+                Placement::Located {
+                    start_line,
+                    end_line,
+                    path,
+                }
+                | Placement::OtherScope {
+                    start_line,
+                    end_line,
+                    path,
+                    ..
+                },
+            ) => (*start_line, *end_line, path.as_ref(), ""),
+            Some(Placement::Outdated) => (anchor.start_line, anchor.end_line, None, "; these lines are gone since"),
+            None => (anchor.start_line, anchor.end_line, None, ""),
+        };
         // In a session of several repositories a path alone says too little.
         let folder = anchor.workspace.as_deref();
         let path: String = folder
             .into_iter()
             .flat_map(|folder| [folder, "/"])
-            .chain([anchor.path.text.as_str()])
+            .chain([path.unwrap_or(&anchor.path).text.as_str()])
             .flat_map(str::chars)
             .map(|c| if c.is_control() || c == '`' { '\u{fffd}' } else { c })
             .collect();
-        let (start, end, since) = match comment.placement {
-            Some(Placement::Located { start_line, end_line }) => (start_line, end_line, ""),
-            Some(Placement::Outdated) => (anchor.start_line, anchor.end_line, "; these lines are gone since"),
-            None => (anchor.start_line, anchor.end_line, ""),
-        };
         let lines = if start == end {
             format!("line {start}")
         } else {
             format!("lines {start}–{end}")
         };
-        let side = match anchor.side {
-            Side::Old => "before the change",
-            Side::New => "after the change",
+        let side = match (anchor.side, anchor.scope) {
+            (Side::Old, Scope::Branch) => "before the change",
+            (Side::Old, Scope::Uncommitted) => "in the last commit",
+            (Side::Old, Scope::LastTurn) => "before the last turn",
+            (Side::New, _) => "after the change",
         };
         let fence = fence(&anchor.quote);
         let quote = anchor.quote.join("\n");
@@ -217,6 +237,7 @@ mod tests {
         CommentAnchor {
             workspace: None,
             path: RepoPath::from_bytes(b"a.rs"),
+            old_path: None,
             side: Side::New,
             scope: Scope::Branch,
             start_line: start as u64,
@@ -228,7 +249,11 @@ mod tests {
     }
 
     fn at(start_line: u64, end_line: u64) -> Placement {
-        Placement::Located { start_line, end_line }
+        Placement::Located {
+            start_line,
+            end_line,
+            path: None,
+        }
     }
 
     #[test]
@@ -258,6 +283,18 @@ mod tests {
     }
 
     #[test]
+    fn another_text_keeps_the_comments() {
+        let comments = "Comments on the changes:\n\n`a.rs`, line 1 (after the change):\n```\nx\n```\nWhy?\n";
+        let told = format!("Look.\n\n{comments}");
+        let again = format!("Look again.\n\n{comments}");
+        assert_eq!(retell(&told, "Look again.\n"), again);
+        assert_eq!(retell(comments, "Look again."), again);
+        assert_eq!(retell(&told, ""), comments);
+        // Whoever read the whole message and sends it back does not say the comments twice.
+        assert_eq!(retell(&told, &again), again);
+    }
+
+    #[test]
     fn what_a_runtime_reads() {
         let anchor = CommentAnchor {
             quote: vec!["```rust".into(), "x".into()],
@@ -282,23 +319,26 @@ mod tests {
         for (placement, lines) in [
             (at(4, 5), "lines 4–5 (after the change):"),
             (
-    #[test]
-    fn another_text_keeps_the_comments() {
-        let comments = "Comments on the changes:\n\n`a.rs`, line 1 (after the change):\n```\nx\n```\nWhy?\n";
-        let told = format!("Look.\n\n{comments}");
-        let again = format!("Look again.\n\n{comments}");
-        assert_eq!(retell(&told, "Look again.\n"), again);
-        assert_eq!(retell(comments, "Look again."), again);
-        assert_eq!(retell(&told, ""), comments);
-        // Whoever read the whole message and sends it back does not say the comments twice.
-        assert_eq!(retell(&told, &again), again);
-    }
-
                 Placement::Outdated,
                 "lines 1–2 (after the change; these lines are gone since):",
             ),
         ] {
             assert!(tell("", &[placed(placement)]).contains(lines));
+        }
+        let moved = Placement::Located {
+            start_line: 4,
+            end_line: 5,
+            path: Some(RepoPath::from_bytes(b"b.rs")),
+        };
+        assert!(tell("", &[placed(moved)]).contains("`b.rs`, lines 4–5 (after the change):"));
+        for (scope, words) in [
+            (Scope::Branch, "before the change"),
+            (Scope::Uncommitted, "in the last commit"),
+            (Scope::LastTurn, "before the last turn"),
+        ] {
+            let mut old = comment.clone();
+            (old.anchor.side, old.anchor.scope) = (Side::Old, scope);
+            assert!(tell("", &[old]).contains(&format!("lines 1–2 ({words}):")));
         }
         assert_eq!(
             tell("Look.\n", &[comment]),
@@ -330,6 +370,10 @@ mod tests {
             },
             CommentAnchor {
                 path: RepoPath::from_bytes(b"../x"),
+                ..good.clone()
+            },
+            CommentAnchor {
+                old_path: Some(RepoPath::from_bytes(b"/etc/passwd")),
                 ..good.clone()
             },
             CommentAnchor {
@@ -379,7 +423,7 @@ mod tests {
             let end = (start + length).min(before.len());
             let comment = anchor(&before, start + 1, end);
             prop_assert_eq!(relocate(&comment, &before), at(start as u64 + 1, end as u64));
-            if let Placement::Located { start_line, end_line } = relocate(&comment, &after) {
+            if let Placement::Located { start_line, end_line, .. } = relocate(&comment, &after) {
                 let found = &after[start_line as usize - 1..end_line as usize];
                 prop_assert!(found.iter().map(|line| line.trim()).eq(comment.quote.iter().map(|line| line.trim())));
             }

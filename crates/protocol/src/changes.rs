@@ -233,9 +233,11 @@ pub struct ChangedFile {
     pub binary: bool,
     /// Its size in bytes; none when it is not there or no file.
     pub size: Option<u64>,
-    /// Whether a program wrote it, by its name: lock files, bundles.
+    /// Whether a program wrote it: by its name and folder (lock files, bundles, vendored code), and
+    /// by the `linguist-generated` and `linguist-vendored` attributes and its first lines. The latter
+    /// two are looked at in the list for large changes alone, and for every file in its own diff.
     pub generated: bool,
-    /// What runs it by itself.
+    /// What runs it by itself, under its path or, when it was renamed, under the one that it had.
     pub self_running: Option<SelfRunning>,
     /// Stands for its content on both sides: another one means that its diff is another.
     pub fingerprint: String,
@@ -273,6 +275,9 @@ pub enum FileStatus {
 pub enum SelfRunning {
     /// Git, at a commit or checkout.
     GitHook,
+    /// Git, whenever the command comes up that its configuration names a program for. Such a
+    /// configuration is listed as `.git/config`, and its lines are the settings that name programs.
+    GitConfig,
     /// Continuous integration.
     Ci,
     /// An editor that opens the folder.
@@ -296,6 +301,9 @@ pub struct ChangesTotals {
     pub removed: u64,
     /// Whether only the first [`MAX_CHANGED_FILES`] are listed.
     pub truncated: bool,
+    /// How many of the changed files run by themselves, listed or not.
+    #[serde(default)]
+    pub self_running: u64,
 }
 
 /// The diff of one file.
@@ -418,7 +426,10 @@ impl Side {
     }
 }
 
-/// What to discard: a file's change, or one hunk of it. Only the working tree changes.
+/// What to discard: a file's change, or one hunk of it. The working tree changes, and what of it is
+/// staged does not stay staged: a file goes back to what the last commit has of it, and of a hunk
+/// the same lines are taken back. What cannot be told apart is not staged any more either; it stays
+/// in the tree. While another git holds the index nothing is done (`index-locked`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discard {
@@ -441,7 +452,8 @@ pub struct Discarded {
     pub undo: String,
 }
 
-/// What to bring back.
+/// What to bring back: the files, and what was staged of them, unless something else was staged
+/// since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
@@ -530,6 +542,10 @@ pub struct CommentAnchor {
     pub workspace: Option<String>,
     /// The file.
     pub path: RepoPath,
+    /// The path that it had in the base, when the diff showed it as renamed or copied: where the
+    /// lines of the old side are. Found out by the server when it is not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_path: Option<RepoPath>,
     /// Which side of the diff.
     pub side: Side,
     /// What the diff was against.
@@ -560,7 +576,7 @@ pub enum CommentState {
 }
 
 /// Where a comment's lines are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Placement {
     /// Here.
@@ -569,6 +585,23 @@ pub enum Placement {
         start_line: u64,
         /// Last line.
         end_line: u64,
+        /// The file that the lines are shown with, when it is not the anchor's: it was renamed
+        /// since. For both sides it is the path that the list of changes has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<RepoPath>,
+    },
+    /// Not in the scope that was asked for: the comment is about the old side, and its lines are in
+    /// the base of the scope that it was written in.
+    OtherScope {
+        /// The scope that it was written in.
+        scope: Scope,
+        /// First line there, counted from 1.
+        start_line: u64,
+        /// Last line there.
+        end_line: u64,
+        /// As in `located`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<RepoPath>,
     },
     /// Gone: the comment speaks about an earlier state.
     Outdated,

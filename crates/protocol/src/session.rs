@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::agent::{AgentEvent, Approval, ConversationId, ModelOption, TurnId, Usage};
+use crate::changes::WatchMode;
 use crate::control::TerminalInfo;
 use crate::id::{AttachmentId, CommentId, MessageId, SessionId};
 use crate::ports::Port;
@@ -325,7 +326,11 @@ pub enum LiveMessage {
     },
     /// The working tree may look different from what was read before. Only on the session's own
     /// stream.
-    Changes,
+    Changes {
+        /// How the tree is watched: first, and again when that changes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watch: Option<WatchMode>,
+    },
     /// The comments on the changes are others than they were. Only on the session's own stream.
     Comments,
     /// The terminals as they are now, the oldest first; none while there are no processes. Told when

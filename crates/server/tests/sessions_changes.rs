@@ -59,6 +59,7 @@ async fn a_change_is_reviewed() -> Result<()> {
         anchor: CommentAnchor {
             workspace: None,
             path: file.path.clone(),
+            old_path: None,
             side: Side::New,
             scope: Scope::Branch,
             start_line: 2,
@@ -78,7 +79,7 @@ async fn a_change_is_reviewed() -> Result<()> {
     assert!(exec.comments.is_empty());
     let (mut told, mut ended) = (false, false);
     live.until(|message| {
-        told |= matches!(message, LiveMessage::Changes);
+        told |= matches!(message, LiveMessage::Changes { .. });
         ended |= matches!(agent_event(message), Some(AgentEvent::TurnCompleted { .. }));
         (told && ended).then_some(())
     })
@@ -88,7 +89,8 @@ async fn a_change_is_reviewed() -> Result<()> {
         comments[0].placement,
         Some(Placement::Located {
             start_line: 3,
-            end_line: 3
+            end_line: 3,
+            path: None
         })
     );
 

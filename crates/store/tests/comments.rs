@@ -26,6 +26,7 @@ fn draft(session_id: SessionId, text: &str) -> Comment {
         created_by: UserId::new(),
         anchor: CommentAnchor {
             workspace: None,
+            old_path: None,
             path: RepoPath::from_bytes(b"caf\xe9 \0"),
             side: Side::New,
             scope: Scope::Uncommitted,

@@ -271,7 +271,11 @@ export interface components {
              * @description Its size in bytes; none when it is not there or no file.
              */
             size?: number | null;
-            /** @description Whether a program wrote it, by its name: lock files, bundles. */
+            /**
+             * @description Whether a program wrote it: by its name and folder (lock files, bundles, vendored code), and
+             *     by the `linguist-generated` and `linguist-vendored` attributes and its first lines. The latter
+             *     two are looked at in the list for large changes alone, and for every file in its own diff.
+             */
             generated: boolean;
             self_running?: components["schemas"]["SelfRunning"] | null;
             /** @description Stands for its content on both sides: another one means that its diff is another. */
@@ -341,6 +345,11 @@ export interface components {
             removed: number;
             /** @description Whether only the first [`MAX_CHANGED_FILES`] are listed. */
             truncated: boolean;
+            /**
+             * Format: int64
+             * @description How many of the changed files run by themselves, listed or not.
+             */
+            self_running?: number;
         };
         /** @description A command that the runtime took. What it does is in the record. */
         CommandTaken: {
@@ -381,6 +390,7 @@ export interface components {
             workspace?: string | null;
             /** @description The file. */
             path: components["schemas"]["RepoPath"];
+            old_path?: components["schemas"]["RepoPath"] | null;
             /** @description Which side of the diff. */
             side: components["schemas"]["Side"];
             /** @description What the diff was against. */
@@ -538,7 +548,12 @@ export interface components {
             /** @description Whether `text` lost its end for its length. */
             cut?: boolean;
         };
-        /** @description What to discard: a file's change, or one hunk of it. Only the working tree changes. */
+        /**
+         * @description What to discard: a file's change, or one hunk of it. The working tree changes, and what of it is
+         *     staged does not stay staged: a file goes back to what the last commit has of it, and of a hunk
+         *     the same lines are taken back. What cannot be told apart is not staged any more either; it stays
+         *     in the tree. While another git holds the index nothing is done (`index-locked`).
+         */
         Discard: {
             /** @description The file. */
             path: components["schemas"]["RepoPath"];
@@ -884,6 +899,7 @@ export interface components {
             /** @enum {string} */
             type: "queue";
         } | {
+            watch?: components["schemas"]["WatchMode"] | null;
             /** @enum {string} */
             type: "changes";
         } | {
@@ -1218,8 +1234,25 @@ export interface components {
              * @description Last line.
              */
             end_line: number;
+            path?: components["schemas"]["RepoPath"] | null;
             /** @enum {string} */
             kind: "located";
+        } | {
+            /** @description The scope that it was written in. */
+            scope: components["schemas"]["Scope"];
+            /**
+             * Format: int64
+             * @description First line there, counted from 1.
+             */
+            start_line: number;
+            /**
+             * Format: int64
+             * @description Last line there.
+             */
+            end_line: number;
+            path?: components["schemas"]["RepoPath"] | null;
+            /** @enum {string} */
+            kind: "other_scope";
         } | {
             /** @enum {string} */
             kind: "outdated";
@@ -1430,7 +1463,10 @@ export interface components {
              */
             pids: number;
         };
-        /** @description What to bring back. */
+        /**
+         * @description What to bring back: the files, and what was staged of them, unless something else was staged
+         *     since.
+         */
         Restore: {
             /** @description What `discard` answered. */
             undo: string;
@@ -1477,7 +1513,7 @@ export interface components {
          * @description What runs a file by itself, so that its change deserves a second look.
          * @enum {string}
          */
-        SelfRunning: "git_hook" | "ci" | "editor_task" | "agent_config" | "package_script" | "shell_hook";
+        SelfRunning: "git_hook" | "git_config" | "ci" | "editor_task" | "agent_config" | "package_script" | "shell_hook";
         /** @description Something that happened to a session in the server. */
         ServerEvent: {
             /** @description The state. */
@@ -1864,6 +1900,19 @@ export interface components {
         /** @description A folder to work in. */
         Workspace: {
             /** @description For a person; unique in its session. */
+        /** @description How a working tree is watched. */
+        WatchMode: {
+            /** @enum {string} */
+            kind: "events";
+        } | {
+            /**
+             * Format: int64
+             * @description How often, in milliseconds.
+             */
+            interval_ms: number;
+            /** @enum {string} */
+            kind: "rescan";
+        };
             name: string;
             /** @description Its path in the sandbox. */
             path: string;

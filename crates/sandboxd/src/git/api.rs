@@ -412,7 +412,7 @@ async fn restore(
     problem::Body(request): problem::Body<Restore>,
 ) -> Result<StatusCode, Refusal> {
     let repository = git.find(place.cwd.as_deref())?;
-    discard::restore(&repository, &request.undo)?;
+    discard::restore(&repository, &request.undo).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,9 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::Stream;
-use mistle_protocol::changes::{ChangedFile, ChangesTotals, FileStatus, LineKind, MAX_CHANGED_FILES, RepoPath};
+use mistle_protocol::changes::{
+    ChangedFile, ChangesTotals, FileStatus, LineKind, MAX_CHANGED_FILES, RepoPath, SelfRunning,
+};
 use tokio::process::Command;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::attributes::Judge;
 use super::base::Compared;
 use super::classify::{is_generated, self_running};
 use super::patch::{Event, Raw, Reader};
@@ -21,8 +25,10 @@ use super::repository::{Repository, SmallView, View, os};
 
 /// Letters of a content's name that stand for it.
 const FINGERPRINT: usize = 24;
-/// The mode of a repository in the repository, and the bits that tell kinds of files apart.
+/// The modes of a repository in the repository and of a link, and the bits that tell kinds of files
+/// apart.
 const GITLINK: u32 = 0o160_000;
+const LINK: u32 = 0o120_000;
 const KIND: u32 = 0o170_000;
 
 /// What is asked of a diff.
@@ -119,6 +125,19 @@ impl Draft {
         }
     }
 
+    /// What runs it under its name, or ran it under the one that it had.
+    fn self_running(&self, repository: &Repository) -> Option<SelfRunning> {
+        let raw = &self.raw;
+        let stands_for_folder = |mode: u32| matches!(mode & KIND, GITLINK | LINK);
+        let of = |path: &[u8], mode: u32| {
+            let hook = || super::hooks::has(repository, path).then_some(SelfRunning::GitHook);
+            self_running(path, stands_for_folder(mode)).or_else(hook)
+        };
+        let is_other = raw.old != raw.new || stands_for_folder(raw.old_mode) != stands_for_folder(raw.new_mode);
+        let left = || (is_other && raw.status != b'C').then(|| of(&raw.old, raw.old_mode));
+        of(&raw.new, raw.new_mode).or_else(|| left().flatten())
+    }
+
     /// The file; none when only white space changed and that does not count.
     pub(crate) fn finish(self, repository: &Repository, known: &Known, ignore_whitespace: bool) -> Option<ChangedFile> {
         let untracked = known.untracked.contains(&self.raw.new);
@@ -130,6 +149,9 @@ impl Draft {
         let metadata = fs::symlink_metadata(repository.location.top.join(os(&raw.new))).ok();
         let counted = !self.binary && !self.is_submodule();
         let named = |oid: &str| oid[..oid.len().min(FINGERPRINT)].to_owned();
+        // Without a line that names it, its content is the one that it had.
+        let is_same = is_null(&raw.new_oid) && raw.new_mode != 0;
+        let new_oid = if is_same { &raw.old_oid } else { &raw.new_oid };
         Some(ChangedFile {
             path: RepoPath::from_bytes(&raw.new),
             old_path: (raw.old != raw.new).then(|| RepoPath::from_bytes(&raw.old)),
@@ -144,9 +166,9 @@ impl Draft {
                 .filter(fs::Metadata::is_file)
                 .map(|metadata| MetadataExt::size(&metadata)),
             generated: is_generated(&raw.new),
-            self_running: self_running(&raw.new),
+            self_running: self.self_running(repository),
             // Both sides: seen against one base is not seen against another.
-            fingerprint: format!("{:o}-{}-{}", raw.new_mode, named(&raw.new_oid), named(&raw.old_oid)),
+            fingerprint: format!("{:o}-{}-{}", raw.new_mode, named(new_oid), named(&raw.old_oid)),
         })
     }
 }
@@ -266,6 +288,10 @@ pub(crate) fn list(
         };
         let asked = Asked { ignore_whitespace, context: 0 };
         let start = |view: &View| Running::start(diff(&repository, &view.index, &base, asked), None);
+        let mut programs = AbortOnDropHandle::new(tokio::spawn({
+            let repository = repository.clone();
+            async move { super::programs::named(&repository).await }
+        }));
         // Beside the look for files that git does not know, which takes about as long.
         let early = repository.likely_view().map(|view| (view.round, start(&view)));
         let view = viewing.await?;
@@ -277,6 +303,7 @@ pub(crate) fn list(
         };
         let mut reader = Reader::default();
         let mut pairing = Pairing::default();
+        let mut judge = Judge::default();
         let mut ended = false;
         while !ended {
             if let Some(bytes) = running.next().await? {
@@ -294,13 +321,17 @@ pub(crate) fn list(
                 take(&repository, &known, &unchanged, ignore_whitespace, pairing.end(), &mut files, &mut totals);
                 let big = view.untracked.big.iter().filter(|path| !unchanged.contains(*path));
                 let apart = big.map(|path| big_file(&repository, path)).chain(view.untracked.nested.iter().map(|path| nested(path)));
-                let hooks = super::hooks::list(&repository, &compared);
-                for file in apart.chain(hooks).take(MAX_CHANGED_FILES) {
+                let hooks = super::hooks::list(&repository, &compared).await?;
+                let programs = (&mut programs).await.map_err(|error| GitError::Io(std::io::Error::other(error)))??;
+                let programs = super::programs::diff(&compared, &programs).and_then(|diff| diff.file);
+                for file in apart.chain(hooks).chain(programs).take(MAX_CHANGED_FILES) {
                     totals.files += 1;
+                    totals.self_running += u64::from(file.self_running.is_some());
                     files.push(file);
                 }
             }
             if !files.is_empty() {
+                judge.large(&repository, &view.index, &mut files).await;
                 yield Piece::Files(files);
             }
         }
@@ -333,6 +364,7 @@ fn take(
         totals.files += 1;
         totals.added += file.added.unwrap_or_default();
         totals.removed += file.removed.unwrap_or_default();
+        totals.self_running += u64::from(file.self_running.is_some());
         if totals.files <= MAX_CHANGED_FILES as u64 {
             files.push(file);
         } else {
@@ -353,7 +385,7 @@ pub(crate) fn big_file(repository: &Repository, path: &[u8]) -> ChangedFile {
         binary: true,
         size: metadata.map(|metadata| metadata.size()),
         generated: is_generated(path),
-        self_running: self_running(path),
+        self_running: self_running(path, false),
         fingerprint: format!("{:x}-{:x}-{:x}", stamp.0, stamp.1, stamp.2),
         ..nested(path)
     }
@@ -373,7 +405,7 @@ fn nested(path: &[u8]) -> ChangedFile {
         binary: false,
         size: None,
         generated: false,
-        self_running: None,
+        self_running: self_running(path, true),
         fingerprint: "nested".to_owned(),
     }
 }

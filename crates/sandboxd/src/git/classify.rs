@@ -2,7 +2,7 @@
 
 use mistle_protocol::changes::SelfRunning;
 
-/// Whether a program wrote the file, by its name.
+/// Whether a program wrote the file, by its name and folder.
 pub(crate) fn is_generated(path: &[u8]) -> bool {
     const NAMES: [&str; 17] = [
         "cargo.lock",
@@ -23,10 +23,13 @@ pub(crate) fn is_generated(path: &[u8]) -> bool {
         "flake.lock",
         "mix.lock",
     ];
-    const ENDS: [&str; 12] = [
+    const ENDS: [&str; 16] = [
         ".min.js",
+        ".min.mjs",
         ".min.css",
         ".js.map",
+        ".mjs.map",
+        ".cjs.map",
         ".css.map",
         ".pb.go",
         ".pb.rs",
@@ -36,105 +39,167 @@ pub(crate) fn is_generated(path: &[u8]) -> bool {
         ".g.dart",
         ".designer.cs",
         ".snap",
+        ".tsbuildinfo",
     ];
-    let path = String::from_utf8_lossy(path).to_ascii_lowercase();
-    let name = path.rsplit('/').next().unwrap_or_default();
-    NAMES.contains(&name) || ENDS.iter().any(|end| name.ends_with(end)) || name.contains(".generated.")
-}
-
-/// What runs the file by itself, if anything does.
-pub(crate) fn self_running(path: &[u8]) -> Option<SelfRunning> {
+    /// Of others' code, which nobody here writes.
+    const FOLDERS: [&str; 5] = [
+        "vendor",
+        "third_party",
+        "third-party",
+        "node_modules",
+        "bower_components",
+    ];
+    /// What bundlers write into `dist`.
+    const BUNDLED: [&str; 4] = [".js", ".mjs", ".cjs", ".css"];
     let path = String::from_utf8_lossy(path).to_ascii_lowercase();
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
-    let below = |folders: &[&str]| {
-        let whole = format!("/{folder}/");
-        folders.iter().any(|wanted| whole.contains(&format!("/{wanted}/")))
+    let mut folders = folder.split('/');
+    NAMES.contains(&name)
+        || ENDS.iter().any(|end| name.ends_with(end))
+        || name.contains(".generated.")
+        || folders.clone().any(|part| FOLDERS.contains(&part))
+        || (folders.any(|part| part == "dist") && BUNDLED.iter().any(|end| name.ends_with(end)))
+}
+
+/// Whether a program says in the first lines of a file that it wrote it.
+pub(crate) fn is_marked_generated(begin: &[u8]) -> bool {
+    const LINES: usize = 10;
+    let has = |line: &[u8], mark: &[u8]| line.windows(mark.len()).any(|part| part == mark);
+    let mut lines = begin.split(|byte| *byte == b'\n').take(LINES);
+    lines.any(|line| has(line, b"@generated") || has(line, b"DO NOT EDIT"))
+}
+
+/// What runs by itself: below folders, and by names, all in small letters.
+const SELF_RUNNING: [(SelfRunning, &[&str], &[&str]); 6] = [
+    (
+        SelfRunning::GitHook,
+        &[".git/hooks", ".githooks", ".husky"],
+        &[
+            ".pre-commit-config.yaml",
+            "lefthook.yml",
+            ".lefthook.yml",
+            ".gitattributes",
+            ".gitmodules",
+        ],
+    ),
+    (
+        SelfRunning::Ci,
+        &[
+            ".github/workflows",
+            ".github/actions",
+            ".circleci",
+            ".buildkite",
+            ".gitea/workflows",
+            ".forgejo/workflows",
+            ".woodpecker",
+        ],
+        &[
+            ".gitlab-ci.yml",
+            ".travis.yml",
+            "jenkinsfile",
+            "azure-pipelines.yml",
+            "bitbucket-pipelines.yml",
+            ".drone.yml",
+            ".woodpecker.yml",
+            "action.yml",
+            "appveyor.yml",
+        ],
+    ),
+    (
+        SelfRunning::EditorTask,
+        &[".vscode", ".idea", ".zed", ".fleet", ".devcontainer", ".nvim"],
+        &[
+            ".exrc",
+            ".nvim.lua",
+            ".nvimrc",
+            ".dir-locals.el",
+            ".devcontainer.json",
+            ".editorconfig.lua",
+        ],
+    ),
+    (
+        SelfRunning::AgentConfig,
+        &[
+            ".codex",
+            ".claude",
+            ".cursor",
+            ".opencode",
+            ".agents",
+            ".gemini",
+            ".windsurf",
+        ],
+        &[
+            "agents.md",
+            "agents.override.md",
+            "claude.md",
+            "gemini.md",
+            ".cursorrules",
+            ".mcp.json",
+            "opencode.json",
+            ".windsurfrules",
+        ],
+    ),
+    (
+        SelfRunning::PackageScript,
+        &[".cargo"],
+        &[
+            "build.rs",
+            "setup.py",
+            "conftest.py",
+            "sitecustomize.py",
+            ".npmrc",
+            ".yarnrc",
+            ".yarnrc.yml",
+            ".pnpmfile.cjs",
+            "package.json",
+            "extconf.rb",
+            "rust-toolchain.toml",
+            ".bazelrc",
+        ],
+    ),
+    (
+        SelfRunning::ShellHook,
+        &[],
+        &[
+            ".envrc",
+            ".mise.toml",
+            "mise.toml",
+            ".bashrc",
+            ".zshrc",
+            ".profile",
+            ".bash_profile",
+        ],
+    ),
+];
+
+/// What runs the file by itself, if anything does. `stands_for_folder` says of a link or a repository
+/// that it may have anything below it.
+pub(crate) fn self_running(path: &[u8], stands_for_folder: bool) -> Option<SelfRunning> {
+    let path = String::from_utf8_lossy(path).to_ascii_lowercase();
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    let within = if stands_for_folder { &path } else { folder };
+    let within = format!("/{within}/");
+    let has = |wanted: &str| {
+        let mut found = within.match_indices(wanted).map(|(at, _)| (at, at + wanted.len()));
+        found.any(|(at, end)| within[..at].ends_with('/') && within[end..].starts_with('/'))
     };
-    if below(&[".git/hooks", ".githooks", ".husky"])
-        || matches!(
-            name,
-            ".pre-commit-config.yaml" | "lefthook.yml" | ".lefthook.yml" | ".gitattributes" | ".gitmodules"
-        )
-    {
-        return Some(SelfRunning::GitHook);
-    }
-    if below(&[
-        ".github/workflows",
-        ".github/actions",
-        ".circleci",
-        ".buildkite",
-        ".gitea/workflows",
-        ".forgejo/workflows",
-        ".woodpecker",
-    ]) || matches!(
-        name,
-        ".gitlab-ci.yml"
-            | ".travis.yml"
-            | "jenkinsfile"
-            | "azure-pipelines.yml"
-            | "bitbucket-pipelines.yml"
-            | ".drone.yml"
-            | ".woodpecker.yml"
-            | "action.yml"
-            | "appveyor.yml"
-    ) {
-        return Some(SelfRunning::Ci);
-    }
-    if below(&[".vscode", ".idea", ".zed", ".fleet", ".devcontainer", ".nvim"])
-        || name.ends_with(".code-workspace")
-        || matches!(
-            name,
-            ".exrc" | ".nvim.lua" | ".nvimrc" | ".dir-locals.el" | ".devcontainer.json" | ".editorconfig.lua"
-        )
-    {
-        return Some(SelfRunning::EditorTask);
-    }
-    if below(&[
-        ".codex",
-        ".claude",
-        ".cursor",
-        ".opencode",
-        ".agents",
-        ".gemini",
-        ".windsurf",
-    ]) || matches!(
-        name,
-        "agents.md"
-            | "agents.override.md"
-            | "claude.md"
-            | "gemini.md"
-            | ".cursorrules"
-            | ".mcp.json"
-            | "opencode.json"
-            | ".windsurfrules"
-    ) || path.ends_with(".github/copilot-instructions.md")
-    {
+    let below = |wanted: &str| {
+        // `.github` stands for `.github/workflows`, wherever it is.
+        let above = || {
+            wanted
+                .match_indices('/')
+                .any(|(at, _)| within.ends_with(&format!("/{}/", &wanted[..at])))
+        };
+        has(wanted) || (stands_for_folder && above())
+    };
+    if path.ends_with(".github/copilot-instructions.md") {
         return Some(SelfRunning::AgentConfig);
     }
-    if below(&[".cargo"])
-        || matches!(
-            name,
-            "build.rs"
-                | "setup.py"
-                | "conftest.py"
-                | "sitecustomize.py"
-                | ".npmrc"
-                | ".yarnrc"
-                | ".yarnrc.yml"
-                | ".pnpmfile.cjs"
-                | "package.json"
-                | "extconf.rb"
-                | "rust-toolchain.toml"
-                | ".bazelrc"
-        )
-    {
-        return Some(SelfRunning::PackageScript);
-    }
-    matches!(
-        name,
-        ".envrc" | ".mise.toml" | "mise.toml" | ".bashrc" | ".zshrc" | ".profile" | ".bash_profile"
-    )
-    .then_some(SelfRunning::ShellHook)
+    let runs = |(_, folders, names): &&(SelfRunning, &[&str], &[&str])| {
+        folders.iter().any(|wanted| below(wanted)) || names.contains(&name)
+    };
+    let ends = || name.ends_with(".code-workspace").then_some(SelfRunning::EditorTask);
+    SELF_RUNNING.iter().find(runs).map(|(what, ..)| *what).or_else(ends)
 }
 
 /// Whether a page can show it, by its name.
@@ -187,12 +252,69 @@ mod tests {
             (".codex/config.toml", Some(SelfRunning::AgentConfig)),
             ("crates/x/build.rs", Some(SelfRunning::PackageScript)),
             (".envrc", Some(SelfRunning::ShellHook)),
+            ("app.code-workspace", Some(SelfRunning::EditorTask)),
+            (".github/copilot-instructions.md", Some(SelfRunning::AgentConfig)),
             ("src/main.rs", None),
             ("docs/workflows/ci.yml", None),
             ("x.github/workflows/ci.yml", None),
+            (".github", None),
+            (".vscode", None),
         ] {
-            assert_eq!(self_running(path.as_bytes()), what, "{path}");
+            assert_eq!(self_running(path.as_bytes(), false), what, "{path}");
         }
+    }
+
+    #[test]
+    fn what_stands_for_a_folder_may_have_anything_in_it() {
+        for (path, what) in [
+            (".vscode", Some(SelfRunning::EditorTask)),
+            ("sub/.husky", Some(SelfRunning::GitHook)),
+            (".github", Some(SelfRunning::Ci)),
+            ("sub/.GitHub", Some(SelfRunning::Ci)),
+            (".github/workflows", Some(SelfRunning::Ci)),
+            (".github/workflows/ci.yml", Some(SelfRunning::Ci)),
+            ("AGENTS.md", Some(SelfRunning::AgentConfig)),
+            ("github", None),
+            ("x.github", None),
+            ("docs", None),
+        ] {
+            assert_eq!(self_running(path.as_bytes(), true), what, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_program_wrote_is_told_by_its_name() {
+        for path in [
+            "Cargo.lock",
+            "a/vendor/x/y.go",
+            "third_party/z.c",
+            "packages/a/dist/index.js",
+            "dist/app.css",
+            "x.min.js",
+            "lib/x.mjs.map",
+        ] {
+            assert!(is_generated(path.as_bytes()), "{path}");
+        }
+        for path in [
+            "vendor",
+            "src/vendor.rs",
+            "dist/README.md",
+            "distance/x.js",
+            "src/map.js",
+        ] {
+            assert!(!is_generated(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_program_wrote_is_told_by_its_first_lines() {
+        assert!(is_marked_generated(
+            b"// Code generated by protoc. DO NOT EDIT.\npackage x\n"
+        ));
+        assert!(is_marked_generated(b"#!/bin/sh\n#\n# @generated\n"));
+        assert!(!is_marked_generated(b"fn main() {}\n"));
+        let late = [&b"\n".repeat(20)[..], b"@generated"].concat();
+        assert!(!is_marked_generated(&late));
     }
 
     #[test]

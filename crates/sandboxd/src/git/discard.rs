@@ -1,7 +1,8 @@
 //! Takes a change back, and brings it back again.
 //!
-//! Only the working tree changes, never the index. What was there moves into a folder of the
-//! shadow under a token; bringing it back needs the file to be as the discard left it.
+//! The working tree changes, and with it what of the change is staged ([`staged`](super::staged)):
+//! what is discarded is in no commit that follows. What was there moves into a folder of the shadow
+//! under a token; bringing it back needs the file to be as the discard left it.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -17,7 +18,8 @@ use sha2::{Digest as _, Sha256};
 use super::base::Compared;
 use super::file::{AskedFile, Current, file_diff, open_current, open_parent};
 use super::process::{GitError, collect};
-use super::repository::{Repository, os, replace};
+use super::repository::{Repository, Stamp, os, replace};
+use super::staged::{self, NewIndex, Staging};
 use crate::problem::Refusal;
 
 /// The bits of a mode that tell kinds of files apart, and those of a symbolic link.
@@ -29,6 +31,20 @@ const MAX_EDITED: u64 = 32 * 1024 * 1024;
 const TOKEN: usize = 32;
 /// Discards that can be undone; the oldest are forgotten.
 const MAX_UNDO: usize = 100;
+
+/// Where a token's folder says what to bring back: in the tree, and in the index.
+const STEPS: &str = "steps.json";
+const STAGED: &str = "staged.json";
+
+/// What a path becomes.
+#[derive(Debug)]
+pub(crate) struct Put {
+    pub(crate) path: Vec<u8>,
+    /// The content and its mode; none when nothing is there.
+    pub(crate) content: Option<(Vec<u8>, u32)>,
+    /// The content that some lines go back in; none when all of it does.
+    pub(crate) lines_of: Option<Vec<u8>>,
+}
 
 /// What a discard did to one path.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,53 +98,99 @@ pub(crate) async fn discard(
             "The file changed meanwhile. Look at it again first.",
         ));
     }
-    if file.status == FileStatus::Submodule {
-        return Err(refused(
-            "not-discardable",
-            "A repository in the repository is not changed from here.",
-        ));
-    }
-    let base = compared.treeish(repository).unwrap_or_default();
-    let old_path = file
-        .old_path
-        .as_ref()
-        .and_then(RepoPath::to_bytes)
-        .unwrap_or_else(|| path.to_vec());
-    let old = if file.old_mode == 0 {
-        None
-    } else {
-        Some(old_content(repository, &base, &old_path).await?)
-    };
+    check(repository, &file, path)?;
+    let puts = puts(repository, compared, &file, path, hunk).await?;
     let token = new_token();
     let mut undo = Undo::create(repository, &token).map_err(|error| failed(&error))?;
-    // What links to a name has no lines: all of it is the one hunk.
-    let is_link = |mode: u32| mode & KIND == LINK;
-    let hunk = hunk.filter(|_| !is_link(file.old_mode) && !is_link(file.new_mode));
-    let outcome = match (hunk, old) {
-        (Some(range), Some(old)) if file.status != FileStatus::Deleted => {
-            undo.edit(path, |content| reverted(&old, content, range))
-        }
-        (Some(_), _) | (None, None) => undo.put(path, None),
-        (None, Some(old)) => {
-            let moved = if old_path != path && file.status == FileStatus::Renamed {
-                undo.put(path, None)
-            } else {
-                Ok(())
-            };
-            let target = if file.status == FileStatus::Copied {
-                None
-            } else {
-                Some((old, file.old_mode))
-            };
-            let place = if target.is_none() { path } else { &old_path };
-            moved.and_then(|()| undo.put(place, target))
-        }
-    };
-    // What was moved already can be brought back even when the rest failed.
-    undo.finish().map_err(|error| failed(&error))?;
-    outcome?;
+    let index = undo.unstage(compared, &puts).await.inspect_err(|_| undo.forget())?;
+    undo.carry_out(puts)?;
+    if let Some(Err(error)) = index.map(NewIndex::commit) {
+        undo.roll_back();
+        return Err(failed(&error));
+    }
     forget_old(repository);
     Ok(token)
+}
+
+/// Whether a change can be taken back from here.
+fn check(repository: &Repository, file: &ChangedFile, path: &[u8]) -> Result<(), Refusal> {
+    let elsewhere = super::hooks::elsewhere(repository, path);
+    let why = if file.status == FileStatus::Submodule {
+        "A repository in the repository is not changed from here.".to_owned()
+    } else if path == super::programs::PATH {
+        "Git's configuration is not changed from here. Take a setting away with “git config --unset”.".to_owned()
+    } else if let Some(folder) = elsewhere {
+        format!(
+            "The hook is in {}, which may be others' too. Remove it there.",
+            folder.display()
+        )
+    } else {
+        return Ok(());
+    };
+    Err(refused("not-discardable", why))
+}
+
+/// What becomes of which path, in this order.
+async fn puts(
+    repository: &Repository,
+    compared: &Compared,
+    file: &ChangedFile,
+    path: &[u8],
+    hunk: Option<HunkRange>,
+) -> Result<Vec<Put>, Refusal> {
+    let whole = |path: &[u8], content| Put {
+        path: path.to_vec(),
+        content,
+        lines_of: None,
+    };
+    if file.old_mode == 0 {
+        // All of a new file is the one hunk.
+        return Ok(vec![whole(path, None)]);
+    }
+    let base = compared.treeish(repository).unwrap_or_default();
+    let old_path = file.old_path.as_ref().and_then(RepoPath::to_bytes);
+    let old_path = old_path.as_deref().unwrap_or(path);
+    let old = old_content(repository, &base, old_path).await?;
+    // So it is with one that is gone, and what links to a name has no lines.
+    let is_link = |mode: u32| mode & KIND == LINK;
+    let in_one = file.status == FileStatus::Deleted || is_link(file.old_mode) || is_link(file.new_mode);
+    if let Some(range) = hunk.filter(|_| !in_one) {
+        let (content, mode) = edited(repository, path)?;
+        let changed = reverted(&old, &content, range)?;
+        return Ok(vec![Put {
+            path: path.to_vec(),
+            content: Some((changed, mode)),
+            lines_of: Some(content),
+        }]);
+    }
+    Ok(match file.status {
+        FileStatus::Copied => vec![whole(path, None)],
+        FileStatus::Renamed => vec![whole(path, None), whole(old_path, Some((old, file.old_mode)))],
+        _ => vec![whole(path, Some((old, file.old_mode)))],
+    })
+}
+
+/// A file that is edited, and its mode.
+fn edited(repository: &Repository, path: &[u8]) -> Result<(Vec<u8>, u32), Refusal> {
+    let current = open_current(repository, path).map_err(|error| failed(&error))?;
+    let Current::File(file) = current else {
+        return Err(refused(
+            "not-discardable",
+            "Only a file has lines that can be taken back one by one.",
+        ));
+    };
+    let metadata = file.metadata().map_err(|error| failed(&error))?;
+    if metadata.size() > MAX_EDITED {
+        return Err(refused(
+            "not-discardable",
+            "The file is too large to take single lines back.",
+        ));
+    }
+    let mut content = Vec::new();
+    file.take(MAX_EDITED)
+        .read_to_end(&mut content)
+        .map_err(|error| failed(&error))?;
+    Ok((content, metadata.mode()))
 }
 
 async fn changed(repository: &Repository, compared: &Compared, path: &[u8]) -> Result<ChangedFile, Refusal> {
@@ -227,14 +289,40 @@ impl<'a> Undo<'a> {
         })
     }
 
-    fn finish(&self) -> io::Result<()> {
-        let text = serde_json::to_vec(&self.steps).map_err(io::Error::from)?;
-        replace(&self.folder.join("steps.json"), &text)
+    /// Makes the index in which nothing of the change is staged.
+    async fn unstage(&self, compared: &Compared, puts: &[Put]) -> Result<Option<NewIndex>, Refusal> {
+        let seen = Stamp::of(&self.repository.index());
+        let staging = staged::unstaging(self.repository, compared, puts, &self.folder).await?;
+        let index = staged::new_index(self.repository, &staging, &seen, &self.folder).await?;
+        self.note(STAGED, &staging).map_err(|error| failed(&error))?;
+        Ok(index)
+    }
+
+    /// Leaves nothing of a discard that did nothing.
+    fn forget(&self) {
+        // What stays is forgotten with the old ones.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+
+    /// Writes down what is needed to bring it back.
+    fn note(&self, name: &str, what: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_vec(what).map_err(io::Error::from)?;
+        replace(&self.folder.join(name), &text)
+    }
+
+    /// Does all of it, or nothing.
+    fn carry_out(&mut self, puts: Vec<Put>) -> Result<(), Refusal> {
+        let done = puts.into_iter().try_for_each(|put| self.put(&put.path, put.content));
+        let noted = done.and_then(|()| self.note(STEPS, &self.steps));
+        noted.map_err(|error| {
+            self.roll_back();
+            failed(&error)
+        })
     }
 
     /// Puts a content of a mode, or nothing, in the place of what is there.
-    fn put(&mut self, path: &[u8], content: Option<(Vec<u8>, u32)>) -> Result<(), Refusal> {
-        let before = self.keep(path).map_err(|error| failed(&error))?;
+    fn put(&mut self, path: &[u8], content: Option<(Vec<u8>, u32)>) -> io::Result<()> {
+        let before = self.keep(path)?;
         let after = content.as_ref().map(|(content, _)| digest(content));
         self.steps.push(Step {
             path: RepoPath::from_bytes(path),
@@ -242,34 +330,21 @@ impl<'a> Undo<'a> {
             after,
         });
         if let Some((content, mode)) = content {
-            write(self.repository, path, &content, mode).map_err(|error| failed(&error))?;
+            write(self.repository, path, &content, mode)?;
         } else {
             remove_empty_folders(self.repository, path);
         }
         Ok(())
     }
 
-    fn edit(&mut self, path: &[u8], change: impl FnOnce(&[u8]) -> Result<Vec<u8>, Refusal>) -> Result<(), Refusal> {
-        let current = open_current(self.repository, path).map_err(|error| failed(&error))?;
-        let Current::File(file) = current else {
-            return Err(refused(
-                "not-discardable",
-                "Only a file has lines that can be taken back one by one.",
-            ));
-        };
-        let metadata = file.metadata().map_err(|error| failed(&error))?;
-        if metadata.size() > MAX_EDITED {
-            return Err(refused(
-                "not-discardable",
-                "The file is too large to take single lines back.",
-            ));
+    /// Brings back what was moved already.
+    fn roll_back(&self) {
+        for step in self.steps.iter().rev() {
+            let Some(path) = step.path.to_bytes() else { continue };
+            if let Err(error) = put_back(self.repository, &self.folder, &path, &step.before) {
+                tracing::warn!(%error, path = step.path.text, "what was half discarded stays in the shadow");
+            }
         }
-        let mut content = Vec::new();
-        file.take(MAX_EDITED)
-            .read_to_end(&mut content)
-            .map_err(|error| failed(&error))?;
-        let content = change(&content)?;
-        self.put(path, Some((content, metadata.mode())))
     }
 
     /// Moves what is at a path into the token's folder.
@@ -342,7 +417,7 @@ fn write(repository: &Repository, path: &[u8], content: &[u8], mode: u32) -> io:
 }
 
 /// Brings back what a discard took, when nothing else changed there since.
-pub(crate) fn restore(repository: &Repository, token: &str) -> Result<(), Refusal> {
+pub(crate) async fn restore(repository: &Repository, token: &str) -> Result<(), Refusal> {
     let unknown = || {
         Refusal::new(
             StatusCode::NOT_FOUND,
@@ -354,8 +429,12 @@ pub(crate) fn restore(repository: &Repository, token: &str) -> Result<(), Refusa
         return Err(unknown());
     }
     let folder = repository.shadow.join("undo").join(token);
-    let text = fs::read(folder.join("steps.json")).map_err(|_| unknown())?;
+    let text = fs::read(folder.join(STEPS)).map_err(|_| unknown())?;
     let steps: Vec<Step> = serde_json::from_slice(&text).map_err(|_| unknown())?;
+    // One of an earlier daemon has none.
+    let staged: Vec<Staging> = fs::read(folder.join(STAGED))
+        .map_or_else(|_| Ok(Vec::new()), |text| serde_json::from_slice(&text))
+        .map_err(|_| unknown())?;
     for step in &steps {
         let path = step.path.to_bytes().ok_or_else(unknown)?;
         if current_digest(repository, &path).map_err(|error| failed(&error))? != step.after {
@@ -365,9 +444,15 @@ pub(crate) fn restore(repository: &Repository, token: &str) -> Result<(), Refusa
             ));
         }
     }
+    let seen = Stamp::of(&repository.index());
+    let staging = staged::staging_again(repository, staged).await?;
+    let index = staged::new_index(repository, &staging, &seen, &folder).await?;
     for step in steps.iter().rev() {
         let path = step.path.to_bytes().ok_or_else(unknown)?;
         put_back(repository, &folder, &path, &step.before).map_err(|error| failed(&error))?;
+    }
+    if let Some(index) = index {
+        index.commit().map_err(|error| failed(&error))?;
     }
     fs::remove_dir_all(&folder).map_err(|error| failed(&error))
 }

@@ -12,6 +12,7 @@ use mistle_protocol::changes::{
 };
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
+use super::attributes::Judge;
 use super::base::Compared;
 use super::changes::{Asked, Draft, Known, Pairing, big_file, diff, unreadable};
 use super::classify::is_image;
@@ -40,13 +41,34 @@ pub(crate) async fn file_diff(
     compared: &Compared,
     asked: &AskedFile,
 ) -> Result<FileDiff, GitError> {
-    if let Some(diff) = super::hooks::diff(repository, compared, &asked.path) {
+    if asked.path == super::programs::PATH {
+        let programs = super::programs::named(repository).await?;
+        return Ok(super::programs::diff(compared, &programs).unwrap_or_else(unchanged));
+    }
+    repository.reconfigure().await?;
+    if let Some(diff) = super::hooks::diff(repository, compared, &asked.path).await? {
         return Ok(diff);
     }
     let old = asked.old_path.as_deref().filter(|old| *old != asked.path);
     let paths: Vec<&[u8]> = [asked.path.as_slice()].into_iter().chain(old).collect();
     let view = repository.view_of(&paths).await?;
-    read(repository, &view, compared, asked).await
+    let mut diff = read(repository, &view, compared, asked).await?;
+    if let Some(file) = &mut diff.file {
+        Judge::default().one(repository, &view.index, file).await;
+    }
+    Ok(diff)
+}
+
+/// The diff of a file that is as it was.
+fn unchanged() -> FileDiff {
+    FileDiff {
+        file: None,
+        hunks: Vec::new(),
+        image: None,
+        submodule: None,
+        folded: None,
+        truncated: false,
+    }
 }
 
 /// What is known of a file while its diff is read.
@@ -133,11 +155,7 @@ async fn read(
     if view.big {
         return Ok(FileDiff {
             file: Some(big_file(repository, &asked.path)),
-            hunks: Vec::new(),
-            image: None,
-            submodule: None,
-            folded: None,
-            truncated: false,
+            ..unchanged()
         });
     }
     let mut content = Content::default();

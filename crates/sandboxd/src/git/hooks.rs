@@ -1,45 +1,120 @@
 //! Hooks of a repository, which git runs by itself and no diff shows.
 //!
 //! They are listed beside the changed files, because whoever reviews a change has to know what runs
-//! at the next commit. A fresh clone has none. Those of another folder (`core.hooksPath`) are
-//! ordinary files of the tree.
+//! at the next commit. A fresh clone has none. They are where git looks for them: in the folder that
+//! the working trees of a repository share, or where `core.hooksPath` says. A hook outside of the
+//! tree is listed below `.git/hooks`, whatever its folder is; in the tree only those are listed here
+//! that git ignores, because the others are listed anyway.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use mistle_protocol::changes::{
     ChangedFile, DiffLine, FileDiff, FileStatus, Hunk, HunkRange, LineKind, MAX_DIFF_LINE, RepoPath, SelfRunning,
 };
 
 use super::base::Compared;
+use super::process::{GitError, collect, fields};
 use super::repository::{Repository, os, read_small};
 
-/// Where they are, below the repository's folder.
-const FOLDER: &[u8] = b".git/hooks/";
+/// How hooks outside of the tree are named.
+const OUTSIDE: &[u8] = b".git/hooks/";
 /// The most that are listed: git knows about thirty.
 const MAX_HOOKS: usize = 64;
+/// The most files of a folder that are looked at.
+const MAX_ENTRIES: usize = 4_096;
 
-/// Those that git would run and that changed since the base was made.
-pub(crate) fn list(repository: &Repository, compared: &Compared) -> Vec<ChangedFile> {
-    let folder = repository.location.top.join(os(FOLDER));
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<Vec<u8>> = entries
-        .map(|entry| [FOLDER, entry.file_name().as_bytes()].concat())
-        .collect();
-    paths.sort_unstable();
-    paths
-        .iter()
-        .filter_map(|path| find(repository, compared, path))
-        .map(|(file, _)| file)
-        .take(MAX_HOOKS)
-        .collect()
+/// Where hooks are.
+struct Folder {
+    place: PathBuf,
+    /// How they are named here, before their own name.
+    name: Vec<u8>,
+    in_tree: bool,
 }
 
-/// The diff of a path, if it is a hook.
-pub(crate) fn diff(repository: &Repository, compared: &Compared, path: &[u8]) -> Option<FileDiff> {
-    let (file, content) = find(repository, compared, path)?;
+impl Folder {
+    fn of(repository: &Repository) -> Self {
+        let place = repository.hooks_folder();
+        let below = place.strip_prefix(&repository.location.top).ok();
+        let plain = |below: &&Path| {
+            let mut parts = below.components().peekable();
+            parts.peek().is_some_and(|first| first.as_os_str() != ".git")
+                && parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        let parts = below.filter(plain).map(|below| below.components().collect::<PathBuf>());
+        match parts {
+            Some(below) => Self {
+                name: [below.as_os_str().as_bytes(), b"/"].concat(),
+                place,
+                in_tree: true,
+            },
+            None => Self {
+                name: OUTSIDE.to_vec(),
+                place,
+                in_tree: false,
+            },
+        }
+    }
+
+    /// The files in it that are listed anyway.
+    async fn listed(&self, repository: &Repository) -> Result<HashSet<Vec<u8>>, GitError> {
+        if !self.in_tree {
+            return Ok(HashSet::new());
+        }
+        let mut list = repository.on_contents(&repository.index_a());
+        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"])
+            .arg(os(self.name.strip_suffix(b"/").unwrap_or(&self.name)));
+        Ok(fields(&collect(list, None).await?).map(<[u8]>::to_vec).collect())
+    }
+}
+
+/// Whether git takes a file of the tree for a hook, or for something beside one.
+pub(crate) fn has(repository: &Repository, path: &[u8]) -> bool {
+    let folder = repository.configured_hooks().map(|_| Folder::of(repository));
+    folder.is_some_and(|folder| folder.in_tree && path.starts_with(&folder.name))
+}
+
+/// The folder of a hook that is not where its name says.
+pub(crate) fn elsewhere(repository: &Repository, path: &[u8]) -> Option<PathBuf> {
+    let folder = Folder::of(repository);
+    let named = repository.location.top.join(os(&folder.name));
+    (path.starts_with(&folder.name) && folder.place != named).then_some(folder.place)
+}
+
+/// Those that git would run and that changed since the base was made.
+pub(crate) async fn list(repository: &Repository, compared: &Compared) -> Result<Vec<ChangedFile>, GitError> {
+    let folder = Folder::of(repository);
+    let entries = fs::read_dir(&folder.place).into_iter().flatten().flatten();
+    let mut paths: Vec<Vec<u8>> = entries
+        .take(MAX_ENTRIES)
+        .map(|entry| [&folder.name, entry.file_name().as_bytes()].concat())
+        .collect();
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listed = folder.listed(repository).await?;
+    paths.sort_unstable();
+    let unlisted = paths.iter().filter(|path| !listed.contains(*path));
+    let found = unlisted.filter_map(|path| find(&folder, compared, path));
+    Ok(found.map(|(file, _)| file).take(MAX_HOOKS).collect())
+}
+
+/// The diff of a path, if it is a hook that is listed here.
+pub(crate) async fn diff(
+    repository: &Repository,
+    compared: &Compared,
+    path: &[u8],
+) -> Result<Option<FileDiff>, GitError> {
+    let folder = Folder::of(repository);
+    let Some((file, content)) = find(&folder, compared, path) else {
+        return Ok(None);
+    };
+    if folder.listed(repository).await?.contains(path) {
+        return Ok(None);
+    }
     let lines: Vec<DiffLine> = content
         .split_inclusive(|byte| *byte == b'\n')
         .zip(1..)
@@ -66,7 +141,7 @@ pub(crate) fn diff(repository: &Repository, compared: &Compared, path: &[u8]) ->
         section: String::new(),
         lines,
     };
-    Some(FileDiff {
+    Ok(Some(FileDiff {
         hunks: if hunk.lines.is_empty() || file.binary {
             Vec::new()
         } else {
@@ -77,16 +152,16 @@ pub(crate) fn diff(repository: &Repository, compared: &Compared, path: &[u8]) ->
         submodule: None,
         folded: None,
         truncated: false,
-    })
+    }))
 }
 
 /// A hook and its content.
-fn find(repository: &Repository, compared: &Compared, path: &[u8]) -> Option<(ChangedFile, Vec<u8>)> {
-    let name = path.strip_prefix(FOLDER)?;
+fn find(folder: &Folder, compared: &Compared, path: &[u8]) -> Option<(ChangedFile, Vec<u8>)> {
+    let name = path.strip_prefix(folder.name.as_slice())?;
     if name.is_empty() || name.contains(&b'/') || name.ends_with(b".sample") {
         return None;
     }
-    let place: PathBuf = repository.location.top.join(os(path));
+    let place = folder.place.join(os(name));
     let own = fs::symlink_metadata(&place).ok()?;
     // Git runs what can be executed, through links as well.
     let runs = fs::metadata(&place).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);

@@ -12,14 +12,18 @@
 //! | [`changes`] | the list of changed files |
 //! | [`file`] | the diff of one file |
 //! | [`hooks`] | what git runs by itself |
+//! | [`programs`] | what the configuration has it run |
+//! | [`attributes`] | what the repository says about a file |
 //! | [`patch`] | reads git's answers |
 //! | [`classify`] | what a path says about its file |
 //! | [`watch`] | tells when a tree changed |
 //! | [`search`] | finds files by their path |
 //! | [`discard`] | takes changes back, with undo |
+//! | [`staged`] | takes them out of the index |
 //! | [`snapshot`] | the tree when the last turn began |
 
 mod api;
+mod attributes;
 mod base;
 mod changes;
 mod classify;
@@ -28,9 +32,11 @@ mod file;
 mod hooks;
 mod patch;
 mod process;
+mod programs;
 mod repository;
 mod search;
 mod snapshot;
+mod staged;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -72,6 +78,8 @@ struct Shared {
     known: Mutex<BTreeMap<PathBuf, Arc<Repository>>>,
     merge_bases: MergeBases,
     watchers: Mutex<BTreeMap<PathBuf, Weak<Watcher>>>,
+    /// The most folders of a tree that the kernel watches.
+    most_watched: usize,
     searched: Mutex<Option<Searched>>,
     /// Held by whoever lists the paths.
     listing: tokio::sync::Mutex<()>,
@@ -107,6 +115,11 @@ impl KnownPaths {
 impl Repositories {
     /// `state_dir` holds the shadows; of `environment` git gets where it is and whose home it has.
     pub fn new(state_dir: &Path, environment: &BTreeMap<String, String>) -> Self {
+        Self::watching(state_dir, environment, watch::MAX_FOLDERS)
+    }
+
+    /// The same, where a tree of more folders than `most_watched` is looked at again and again.
+    pub fn watching(state_dir: &Path, environment: &BTreeMap<String, String>, most_watched: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
                 state_dir: state_dir.to_owned(),
@@ -114,6 +127,7 @@ impl Repositories {
                 known: Mutex::default(),
                 merge_bases: MergeBases::default(),
                 watchers: Mutex::default(),
+                most_watched,
                 searched: Mutex::default(),
                 listing: tokio::sync::Mutex::default(),
             }),
@@ -147,7 +161,7 @@ impl Repositories {
         if let Some(watcher) = watchers.get(&root).and_then(Weak::upgrade) {
             return watcher;
         }
-        let watcher = Arc::new(Watcher::start(root.clone(), repository));
+        let watcher = Arc::new(Watcher::start(root.clone(), repository, self.shared.most_watched));
         watchers.insert(root, Arc::downgrade(&watcher));
         watcher
     }

@@ -71,6 +71,11 @@ impl Surrounding {
         Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
+    /// The home directory, where there is one.
+    pub(crate) fn home(&self) -> &Path {
+        Path::new(self.0.get("HOME").map_or("/", String::as_str))
+    }
+
     /// Git on a repository's own folder: its refs and its configuration are read, and nothing else.
     pub(crate) fn command(&self, git_dir: &Path) -> Command {
         let mut command = Command::new("git");
@@ -97,6 +102,14 @@ impl Surrounding {
     }
 }
 
+/// Starts git.
+pub(crate) fn spawn(mut command: Command) -> Result<Child, GitError> {
+    command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => GitError::Missing,
+        _ => GitError::Io(error),
+    })
+}
+
 /// A git that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -111,10 +124,7 @@ impl Running {
         if input.is_some() {
             command.stdin(Stdio::piped());
         }
-        let mut child = command.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => GitError::Missing,
-            _ => GitError::Io(error),
-        })?;
+        let mut child = spawn(command)?;
         if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
             // Git that ends early says why by itself.
             tokio::spawn(async move { stdin.write_all(&input).await });
@@ -192,6 +202,6 @@ fn readable(words: &[u8]) -> String {
 }
 
 /// The parts of an output with NUL behind each.
-pub(crate) fn fields(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn fields(output: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     output.split(|byte| *byte == 0).filter(|field| !field.is_empty())
 }

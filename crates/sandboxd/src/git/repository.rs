@@ -16,8 +16,8 @@
 //! | `undo/TOKEN` | what was discarded |
 //!
 //! Attributes of the repository keep their meaning where git itself carries it out (`text`, `eol`,
-//! `binary`); those that name a driver find none. The repository's index, refs and objects are never
-//! written.
+//! `binary`); those that name a driver find none. The repository's refs are never written, and its
+//! index only when something is discarded that is staged ([`staged`](super::staged)).
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -43,8 +43,9 @@ use super::search::Paths;
 pub(crate) const MAX_UNTRACKED: usize = 20_000;
 /// The longest `.git` file, `HEAD` and the like, in bytes.
 const MAX_SMALL_FILE: u64 = 64 * 1024;
-/// The settings of a repository that are taken over. None of them names a program.
-const SETTINGS: &str = r"^(core\.(autocrlf|eol|excludesfile|filemode|symlinks|ignorecase|precomposeunicode)|init\.defaultbranch|extensions\.objectformat)$";
+/// The settings of a repository that are asked for. All are taken over but the folder of the hooks:
+/// none of the others names a program.
+const SETTINGS: &str = r"^(core\.(autocrlf|eol|excludesfile|filemode|symlinks|ignorecase|precomposeunicode|hookspath)|init\.defaultbranch|extensions\.objectformat)$";
 /// Files beyond this many bytes are compared as binary: reading them whole takes memory.
 pub(crate) const BIG_FILE: u64 = 32 * 1024 * 1024;
 /// For how long the index with the untracked files serves requests about single files. The list
@@ -132,6 +133,8 @@ pub(crate) struct Repository {
     prepared: Mutex<Prepared>,
     /// The last view, and the index that it was made from.
     last: std::sync::Mutex<Option<(Stamp, View)>>,
+    /// Where the configuration says that hooks are, as it was read last.
+    hooks: std::sync::Mutex<Option<PathBuf>>,
 }
 
 #[derive(Debug, Default)]
@@ -219,6 +222,7 @@ impl Repository {
             surrounding,
             prepared: Mutex::default(),
             last: std::sync::Mutex::default(),
+            hooks: std::sync::Mutex::default(),
         }
     }
 
@@ -247,14 +251,45 @@ impl Repository {
         command
     }
 
+    /// Git that reads and writes the repository's objects, and sees no others.
+    pub(crate) fn on_own_objects(&self) -> Command {
+        let mut command = self.on_contents(&self.index_a());
+        command
+            .env("GIT_OBJECT_DIRECTORY", self.location.common_dir.join("objects"))
+            .env_remove("GIT_ALTERNATE_OBJECT_DIRECTORIES");
+        command
+    }
+
     /// The objects that the snapshot of the last turn added.
     fn turn_objects(&self) -> Option<PathBuf> {
         super::snapshot::Turn::read(self).map(|turn| turn.objects(self))
     }
 
+    /// The repository's own index.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.location.git_dir.join("index")
+    }
+
     /// Where a copy of the index is; for commands that read the paths that git knows.
     pub(crate) fn index_a(&self) -> PathBuf {
         self.shadow.join("index.a")
+    }
+
+    /// Where git looks for hooks, as the configuration said when it was read last.
+    pub(crate) fn hooks_folder(&self) -> PathBuf {
+        self.configured_hooks()
+            .unwrap_or_else(|| self.location.common_dir.join("hooks"))
+    }
+
+    /// The same, where the configuration says it.
+    pub(crate) fn configured_hooks(&self) -> Option<PathBuf> {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the configuration again.
+    pub(crate) async fn reconfigure(&self) -> Result<(), GitError> {
+        let mut prepared = self.prepared.lock().await;
+        self.shape(&mut prepared).await
     }
 
     /// Brings the shadow up to date with the tree.
@@ -371,6 +406,11 @@ impl Repository {
         ask.args(["config", "-z", "--get-regexp", SETTINGS]);
         // Without any such setting git ends with 1.
         let settings = collect(ask, None).await.unwrap_or_default();
+        let hooks = configured_hooks(&settings).map(|value| match value.strip_prefix("~/") {
+            Ok(rest) => self.surrounding.home().join(rest),
+            Err(_) => self.location.top.join(value),
+        });
+        *self.hooks.lock().unwrap_or_else(PoisonError::into_inner) = hooks;
         let config = config(&settings);
         if prepared.config == config {
             return Ok(());
@@ -465,7 +505,7 @@ impl Repository {
     }
 
     /// A split index names the rest of it by a file beside it.
-    fn link_shared_indexes(&self) -> io::Result<()> {
+    pub(crate) fn link_shared_indexes(&self) -> io::Result<()> {
         const MAX_SHARED: usize = 16;
         let entries = fs::read_dir(&self.location.git_dir)?.flatten();
         let shared = entries.filter(|entry| entry.file_name().as_bytes().starts_with(b"sharedindex."));
@@ -545,6 +585,19 @@ impl Repository {
     }
 }
 
+const HOOKS: &[u8] = b"core.hookspath\n";
+
+/// Where a repository's own settings say that hooks are. The last one is what keeps git here from
+/// running any.
+fn configured_hooks(settings: &[u8]) -> Option<&Path> {
+    let mut values = fields(settings).filter_map(|setting| setting.strip_prefix(HOOKS));
+    values.next_back()?;
+    values
+        .next_back()
+        .filter(|value| !value.is_empty())
+        .map(|value| Path::new(OsStr::from_bytes(value)))
+}
+
 /// The shadow's configuration: what is taken over and what is always so.
 fn config(settings: &[u8]) -> Vec<u8> {
     let mut text = Vec::from(&b"[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tpreloadIndex = true\n\tquotePath = false\n\tattributesFile = /dev/null\n\tlogAllRefUpdates = false\n"[..]);
@@ -555,7 +608,7 @@ fn config(settings: &[u8]) -> Vec<u8> {
         format!("\tbigFileThreshold = {BIG_FILE}\n[index]\n\tskipHash = true\n[diff]\n\trenameLimit = 400\n")
             .as_bytes(),
     );
-    for setting in fields(settings) {
+    for setting in fields(settings).filter(|setting| !setting.starts_with(HOOKS)) {
         let (key, value) = match setting.iter().position(|byte| *byte == b'\n') {
             Some(at) => (&setting[..at], &setting[at + 1..]),
             None => (setting, &b"true"[..]),

@@ -52,6 +52,9 @@ pub(crate) struct Turn {
     /// Bytes of contents that were written into the folder.
     #[serde(default)]
     written: u64,
+    /// The settings that name programs; none when nobody looked.
+    #[serde(default)]
+    pub(crate) programs: Option<Vec<String>>,
 }
 
 /// Tells whether a large file is the same.
@@ -240,6 +243,7 @@ pub(crate) async fn take(repository: &Repository) -> Result<(), GitError> {
         folder: place.number,
         index: Some(index),
         written: place.written,
+        programs: super::programs::named(repository).await.ok(),
     };
     let text = serde_json::to_vec(&turn).map_err(io::Error::from)?;
     replace(&repository.shadow.join(FILE), &text)?;

@@ -36,7 +36,7 @@ const QUIET: Duration = Duration::from_millis(200);
 const LATEST: Duration = Duration::from_millis(800);
 /// The most folders that are watched: each takes about a kibibyte of the kernel's memory, and all
 /// sandboxes share its limit.
-const MAX_FOLDERS: usize = 16_384;
+pub(crate) const MAX_FOLDERS: usize = 16_384;
 /// The most folders of refs that are watched.
 const MAX_REF_FOLDERS: usize = 1_024;
 /// How often a tree with more folders is looked at.
@@ -63,8 +63,9 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Begins to watch the tree of a repository, or a folder that is in none.
-    pub(crate) fn start(root: PathBuf, repository: Option<Arc<Repository>>) -> Self {
+    /// Begins to watch the tree of a repository, or a folder that is in none, as long as it has at
+    /// most so many folders.
+    pub(crate) fn start(root: PathBuf, repository: Option<Arc<Repository>>, most: usize) -> Self {
         let (sender, seen) = watch::channel(Seen {
             generation: 0,
             mode: None,
@@ -73,6 +74,7 @@ impl Watcher {
             Task {
                 root,
                 repository,
+                most,
                 seen: sender,
             }
             .run()
@@ -90,14 +92,16 @@ impl Watcher {
 struct Task {
     root: PathBuf,
     repository: Option<Arc<Repository>>,
+    /// The most folders that the kernel watches.
+    most: usize,
     seen: watch::Sender<Seen>,
 }
 
 /// Why the kernel does not watch the tree.
 #[derive(Debug, thiserror::Error)]
 enum Unwatched {
-    #[error("the tree has more than {MAX_FOLDERS} folders")]
-    TooMany,
+    #[error("the tree has more than {0} folders")]
+    TooMany(usize),
     #[error("the kernel watches no more folders")]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -127,7 +131,10 @@ impl Task {
         let kernel =
             inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         let mut kernel = wait_on(kernel)?;
-        let mut folders = Folders::default();
+        let mut folders = Folders {
+            most: self.most,
+            watched: HashMap::new(),
+        };
         self.cover(&kernel, &mut folders).await?;
         self.set_mode(WatchMode::Events);
         loop {
@@ -159,8 +166,8 @@ impl Task {
             Some(repository) => ignored_folders(repository).await?,
             None => HashSet::new(),
         };
-        let root = self.root.clone();
-        let found = tokio::task::spawn_blocking(move || walk(&root, &ignored))
+        let (root, most) = (self.root.clone(), self.most);
+        let found = tokio::task::spawn_blocking(move || walk(&root, &ignored, most))
             .await
             .map_err(io::Error::other)??;
         for folder in found {
@@ -234,20 +241,23 @@ enum Place {
 }
 
 /// The folders that the kernel watches.
-#[derive(Debug, Default)]
-struct Folders(HashMap<i32, Place>);
+#[derive(Debug)]
+struct Folders {
+    most: usize,
+    watched: HashMap<i32, Place>,
+}
 
 impl Folders {
     fn add(&mut self, kernel: &OwnedFd, place: Place, path: &Path) -> Result<(), Unwatched> {
         use inotify::WatchFlags as W;
         let what =
             W::MODIFY | W::ATTRIB | W::CREATE | W::DELETE | W::MOVE | W::ONLYDIR | W::DONT_FOLLOW | W::EXCL_UNLINK;
-        if self.0.len() >= MAX_FOLDERS {
-            return Err(Unwatched::TooMany);
+        if self.watched.len() >= self.most {
+            return Err(Unwatched::TooMany(self.most));
         }
         match inotify::add_watch(kernel, path, what) {
             Ok(number) => {
-                self.0.insert(number, place);
+                self.watched.insert(number, place);
                 Ok(())
             }
             // Gone meanwhile, or not readable: nothing of it is shown either.
@@ -346,8 +356,8 @@ async fn read(kernel: &mut AsyncFd<OwnedFd>, folders: &mut Folders, batch: &mut 
         if flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW) {
             batch.overflowed = true;
         } else if flags.contains(inotify::ReadFlags::IGNORED) {
-            folders.0.remove(&event.wd());
-        } else if let (Some(place), Some(name)) = (folders.0.get(&event.wd()), event.file_name()) {
+            folders.watched.remove(&event.wd());
+        } else if let (Some(place), Some(name)) = (folders.watched.get(&event.wd()), event.file_name()) {
             batch.hear(place, name.to_bytes(), flags);
         }
     }
@@ -373,7 +383,7 @@ async fn ignored_folders(repository: &Repository) -> Result<HashSet<Vec<u8>>, Gi
 }
 
 /// Every folder below a root, the root too, except ignored ones and repositories.
-fn walk(root: &Path, ignored: &HashSet<Vec<u8>>) -> Result<Vec<Vec<u8>>, Unwatched> {
+fn walk(root: &Path, ignored: &HashSet<Vec<u8>>, most: usize) -> Result<Vec<Vec<u8>>, Unwatched> {
     let mut found = vec![Vec::new()];
     let mut next = 0;
     while next < found.len() {
@@ -396,8 +406,8 @@ fn walk(root: &Path, ignored: &HashSet<Vec<u8>>) -> Result<Vec<Vec<u8>>, Unwatch
             if ignored.contains(&path) {
                 continue;
             }
-            if found.len() >= MAX_FOLDERS {
-                return Err(Unwatched::TooMany);
+            if found.len() >= most {
+                return Err(Unwatched::TooMany(most));
             }
             found.push(path);
         }
@@ -412,7 +422,7 @@ fn git_folders(repository: &Repository) -> Vec<(Place, PathBuf)> {
     if location.common_dir != location.git_dir {
         folders.push((Place::Git, location.common_dir.clone()));
     }
-    let hooks = location.top.join(".git/hooks");
+    let hooks = repository.hooks_folder();
     if hooks.is_dir() {
         folders.push((Place::Refs, hooks));
     }
@@ -453,6 +463,9 @@ async fn digest(repository: &Repository) -> Result<Vec<u8>, GitError> {
     }
     for name in ["HEAD", "index", "MERGE_HEAD", "rebase-merge"] {
         hasher.update(format!("{:?}", Stamp::of(&repository.location.git_dir.join(name))));
+    }
+    for path in [repository.location.common_dir.join("config"), repository.hooks_folder()] {
+        hasher.update(format!("{:?}", Stamp::of(&path)));
     }
     Ok(hasher.finalize().to_vec())
 }

@@ -32,6 +32,10 @@ async fn nothing_of_a_repository_runs() {
     world.git(&["commit", "-q", "-m", "module"]);
     world.git(&["checkout", "-q", "-b", "work"]);
 
+    // Staged while nothing is in the way.
+    world.write("f1.evil", "two\n");
+    world.git(&["add", "f1.evil"]);
+
     let attributes = "*.evil filter=evil diff=evil merge=evil\n* filter=evil diff=evil\n";
     world.write(".gitattributes", attributes);
     std::fs::create_dir_all(world.path(".git/info")).unwrap();
@@ -103,6 +107,21 @@ async fn nothing_of_a_repository_runs() {
             let undo = world.discard("f0.evil", scope, None).await.unwrap();
             assert_eq!(world.read("f0.evil"), "one\n");
             assert!(world.restore(&undo).await.is_success());
+            let undo = world.discard("f1.evil", scope, None).await.unwrap();
+            let staged = || {
+                let raw = [
+                    "-c",
+                    "core.fsmonitor=false",
+                    "-c",
+                    "core.hooksPath=/dev/null",
+                    "-c",
+                    "core.worktree=.",
+                ];
+                world.git(&[&raw[..], &["diff-index", "--cached", "--name-only", "HEAD"]].concat())
+            };
+            assert_eq!(staged(), "");
+            assert!(world.restore(&undo).await.is_success());
+            assert_eq!(staged(), "f1.evil");
         }
         world.snapshot().await;
     }

@@ -5,6 +5,8 @@
 mod discarding;
 mod hostile;
 mod listing;
+mod self_running;
+mod staging;
 mod turns;
 mod watching;
 mod world;

@@ -125,6 +125,46 @@ async fn two_readers_share_a_watcher_and_an_empty_folder_is_watched_too() {
     second.changed().await;
 }
 
+#[tokio::test]
+async fn a_tree_of_too_many_folders_is_looked_at_again_and_again() {
+    let world = World::watching(Some(40)).await;
+    world.git(&["init", "-q", "-b", "main", "."]);
+    world.write("a.txt", "a\n");
+    world.commit("base");
+    // As long as it is small the kernel tells.
+    let mut lines = watch(&world).await;
+    world.write("b.txt", "b\n");
+    lines.changed().await;
+    for n in 0..40 {
+        world.write(&format!("{n}/x"), "x");
+    }
+    let rescan = loop {
+        match lines.next().await {
+            WatchLine::Changed => {}
+            WatchLine::Watching { mode } => break mode,
+        }
+    };
+    assert!(matches!(rescan, WatchMode::Rescan { interval_ms: 1.. }), "{rescan:?}");
+    let known = world
+        .list(mistle_protocol::changes::Scope::Uncommitted)
+        .await
+        .files
+        .len();
+    world.write("39/x", "another");
+    lines.changed().await;
+    world.write("deep/er/x", "x");
+    lines.changed().await;
+    world.git(&["add", "-A"]);
+    lines.changed().await;
+    let list = world.list(mistle_protocol::changes::Scope::Uncommitted).await;
+    assert_eq!(list.files.len(), known + 1);
+    // Whoever comes later is told how it is watched, first.
+    drop(lines);
+    let response = world.send("GET", "/git/watch", None).await;
+    let mut late = Lines(response.into_body().into_data_stream());
+    assert_eq!(late.next().await, WatchLine::Watching { mode: rescan });
+}
+
 async fn find(world: &World, search: &str) -> Vec<String> {
     let bytes = world.get(&format!("/files/search?q={search}")).await;
     let found: FoundFiles = serde_json::from_slice(&bytes).unwrap();

@@ -71,6 +71,11 @@ fn line(file: &ChangedFile) -> String {
 impl World {
     /// An empty folder.
     pub(crate) async fn bare() -> Self {
+        Self::watching(None).await
+    }
+
+    /// An empty folder, of whose tree the kernel watches at most so many folders.
+    pub(crate) async fn watching(most: Option<usize>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let top = folder.path().join("tree");
         std::fs::create_dir(&top).unwrap();
@@ -83,7 +88,10 @@ impl World {
         let agent = Agent::open(&folder.path().join("state"), environment.clone())
             .await
             .unwrap();
-        let repositories = agent.git();
+        let repositories = match most {
+            Some(most) => Repositories::watching(&folder.path().join("state"), &environment, most),
+            None => agent.git(),
+        };
         let router = git::routes(repositories.clone(), Surroundings::new(environment, agent));
         Self {
             folder,

@@ -2,10 +2,11 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use mistle_protocol::changes::{Comment, CommentPatch, MarkViewed, NewComment, Viewed};
+use mistle_protocol::changes::{Comment, CommentPatch, MarkViewed, NewComment, Scope, Viewed};
 use mistle_protocol::id::{CommentId, SessionId};
+use serde::Deserialize;
 
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
 use super::problem::ApiResult;
 use crate::app::App;
 use crate::auth::caller::Caller;
@@ -13,15 +14,27 @@ use crate::auth::caller::Caller;
 /// The largest body of a request with a comment: text, quoted code and context, escaped.
 const MAX_COMMENT_BODY: usize = 1024 * 1024;
 
+/// Where comments are looked for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CommentsQuery {
+    /// The scope that is shown, whose base has the lines of the old side; each comment's own
+    /// otherwise.
+    #[param(inline)]
+    scope: Option<Scope>,
+}
+
 /// The session's comments, oldest first, each with its place in the tree as it is while the
 /// session runs.
-#[utoipa::path(get, operation_id = "comments_list", path = "/sessions/{session_id}/comments", tag = "changes", params(("session_id" = SessionId, Path)), responses((status = 200, body = Vec<Comment>)))]
+#[utoipa::path(get, operation_id = "comments_list", path = "/sessions/{session_id}/comments", tag = "changes", params(("session_id" = SessionId, Path), CommentsQuery), responses((status = 200, body = Vec<Comment>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<SessionId>,
+    Query(query): Query<CommentsQuery>,
 ) -> ApiResult<Json<Vec<Comment>>> {
-    Ok(Json(app.sessions.comments(&caller.ctx, id).await?))
+    Ok(Json(app.sessions.comments(&caller.ctx, id, query.scope).await?))
 }
 
 /// Writes a draft. It leaves with a message that names it.

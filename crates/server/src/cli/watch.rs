@@ -239,7 +239,7 @@ impl Watch<'_> {
             // Events come one by one here.
             LiveMessage::Events { .. }
             | LiveMessage::Lagged
-            | LiveMessage::Changes
+            | LiveMessage::Changes { .. }
             | LiveMessage::Ports { .. }
             | LiveMessage::Terminals { .. }
             | LiveMessage::Comments => {}

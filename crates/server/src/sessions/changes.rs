@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use mistle_model::OpContext;
 use mistle_protocol::changes::{
     ChangesLine, Discard, Discarded, FileDiff, FoundFiles, MAX_CHANGED_FILES, MAX_FOUND, MAX_SEARCH, MAX_STREAM_LINE,
-    RepoPath, Restore, Scope, Side,
+    RepoPath, Restore, Scope, Side, WatchLine, WatchMode,
 };
 use mistle_protocol::id::SessionId;
 use mistle_protocol::session::{LiveMessage, SessionState};
@@ -31,6 +31,8 @@ const FIRST_WITHIN: Duration = Duration::from_secs(50);
 const SILENCE: Duration = Duration::from_mins(2);
 /// How long the stream of changes may be silent: four keep-alives.
 const WATCH_SILENCE: Duration = Duration::from_mins(1);
+/// The longest line of that stream, in bytes.
+const MAX_WATCH_LINE: usize = 4 * 1024;
 /// The shortest time between two words that a tree changed.
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// How long until a tree is watched again when that ended.
@@ -301,6 +303,7 @@ pub(super) fn beside(
         let mut ticks = Box::pin(ticks(view));
         let mut caught_up = false;
         let mut changed = false;
+        let mut watched = None;
         loop {
             tokio::select! {
                 message = messages.next() => {
@@ -308,18 +311,22 @@ pub(super) fn beside(
                     caught_up |= matches!(message, LiveMessage::CaughtUp { .. });
                     yield message;
                 }
-                Some(()) = ticks.next() => changed = true,
+                Some(watch) = ticks.next() => {
+                    changed = true;
+                    watched = watch.or(watched);
+                }
             }
             if caught_up && std::mem::take(&mut changed) {
-                yield LiveMessage::Changes;
+                yield LiveMessage::Changes { watch: watched.take() };
             }
         }
     }
     .boxed()
 }
 
-/// One for each time that the tree may look different, for as long as the session has a task.
-fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = ()> + Send {
+/// One for each time that the tree may look different, with how it is watched when that is told, for
+/// as long as the session has a task.
+fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = Option<WatchMode>> + Send {
     async_stream::stream! {
         loop {
             // Before a session runs its repository may not be there yet, and a folder would be watched.
@@ -338,15 +345,17 @@ fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = ()> + Send {
             match open(&control, &at("/git/watch", Some(&cwd)).finish()).await {
                 Ok(response) => {
                     let mut lines = response.into_body().into_data_stream();
-                    loop {
+                    let mut buffer = BytesMut::new();
+                    while buffer.len() <= MAX_WATCH_LINE {
                         let line = tokio::select! {
                             line = tokio::time::timeout(WATCH_SILENCE, lines.try_next()) => line,
                             () = &mut moved => break,
                         };
                         let Ok(Ok(Some(bytes))) = line else { break };
-                        // How it is watched is the daemon's affair, and what changed is asked for.
-                        if bytes.iter().any(|byte| *byte != b'\n') {
-                            yield ();
+                        buffer.extend_from_slice(&bytes);
+                        // What changed is asked for.
+                        if let Some(watch) = hear(&mut buffer) {
+                            yield watch;
                             // A sandbox that tells more often than a person sees is not heard.
                             tokio::time::sleep(TICK_EVERY).await;
                         }
@@ -361,6 +370,25 @@ fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = ()> + Send {
             }
         }
     }
+}
+
+/// Takes the whole lines out of what the daemon said. None when they say nothing, as those do that
+/// keep the stream alive; otherwise the tree may look different, and perhaps is watched in a new way.
+fn hear(buffer: &mut BytesMut) -> Option<Option<WatchMode>> {
+    let mut heard = None;
+    while let Some(length) = buffer.iter().position(|byte| *byte == b'\n') {
+        let line = buffer.split_to(length);
+        buffer.advance(1);
+        if !line.is_empty() {
+            let watch = match serde_json::from_slice(&line) {
+                Ok(WatchLine::Watching { mode }) => Some(mode),
+                // Whoever says what is not understood says that something is different.
+                Ok(WatchLine::Changed) | Err(_) => None,
+            };
+            heard = Some(watch.or(heard.flatten()));
+        }
+    }
+    heard
 }
 
 /// Cuts the answer into lines, each of which is read before it is passed on. Ends with an end or a

@@ -47,6 +47,7 @@ const SELF_RUNNING: Record<NonNullable<ChangedFile["self_running"]>, [text: stri
 };
 
 const octal = (mode: number) => mode.toString(8).padStart(6, "0");
+  git_config: ["git settings", "Git runs the programs that these settings name by itself."],
 /** Regular files differ in whether they can be executed; everything else in what they are. */
 function modeBadge({ old_mode, new_mode, status }: ChangedFile): Badge | undefined {
   if (!old_mode || !new_mode || old_mode === new_mode || status === "type_changed") return undefined;
