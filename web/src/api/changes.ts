@@ -148,7 +148,11 @@ export const changesApi = {
   markViewed: (session: string, body: MarkViewed) =>
     request<void>(`${base(session)}/changes/viewed`, { action: "Mark as viewed", method: "PUT", body }),
 
-  comments: (session: string) => request<Comment[]>(`${base(session)}/comments`, { action: "Load comments" }),
+  /** The comments, with their places in what a scope shows. */
+  comments: (session: string, scope: Scope) =>
+    request<Comment[]>(`${base(session)}/comments?${new URLSearchParams({ scope })}`, {
+      action: "Load comments",
+    }),
   createComment: (session: string, anchor: CommentAnchor, text: string, idempotencyKey: string) =>
     request<Comment>(`${base(session)}/comments`, {
       action: "Save comment",

@@ -46,6 +46,7 @@ export type Ticket = Schemas["Ticket"];
 export type TicketPurpose = Schemas["TicketPurpose"];
 export type Token = Schemas["Token"];
 export type Trouble = Schemas["Trouble"];
+export type WatchMode = Schemas["WatchMode"];
 export type Workspace = Schemas["Workspace"];
 export type TurnOutcome = Schemas["TurnOutcome"];
 export type Usage = Schemas["Usage"];

@@ -13,6 +13,7 @@ import type {
   Session,
   SessionEvent,
   TerminalInfo,
+  WatchMode,
 } from "../api/types";
 import { Link, type LinkState } from "./link";
 import { accepted, again, failed, isUnanswered, nextOf, without } from "./outbox";
@@ -38,6 +39,8 @@ export interface ChannelSnapshot {
   caughtUp: boolean;
   /** Counts how often the working tree may have changed: another number, other changes. */
   changes: number;
+  /** How the working tree is watched; none until that is told. */
+  watch: WatchMode | undefined;
   /** The session does not exist any more. */
   deleted: boolean;
   /** Why it can't be read. */
@@ -97,6 +100,7 @@ export class SessionChannel {
       link: { status: "connecting", since: Date.now(), attempt: 0 },
       caughtUp: false,
       changes: 0,
+      watch: undefined,
       deleted: false,
       error: undefined,
     };
@@ -297,7 +301,10 @@ export class SessionChannel {
         this.#queue(message.messages);
         return;
       case "changes":
-        this.#set({ changes: this.#snapshot.changes + 1 });
+        this.#set({
+          changes: this.#snapshot.changes + 1,
+          watch: message.watch ?? this.#snapshot.watch,
+        });
         return;
       case "comments":
         this.#set({ comments: this.#snapshot.comments + 1 });

@@ -17,12 +17,12 @@ import { Virtualizer, type VirtualizerHandle } from "virtua";
 import {
   type ChangedFile,
   type Comment,
-  type CommentAnchor,
   type Comparison,
   changesApi,
   keyOf,
   type Scope,
 } from "../../api/changes";
+import type { WatchMode } from "../../api/types";
 import { useCommands } from "../../keys/registry";
 import { Button, IconButton } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
@@ -32,14 +32,21 @@ import { Tip } from "../../ui/Tip";
 import { say, sayError } from "../../ui/toasts";
 import { CommentCard, writingComment } from "./CommentBox";
 import "./changes.css";
-import { baseDetail, headNote, isSameBase, SCOPES, scopeLabel } from "./describe";
+import { baseDetail, headNote, isElsewhere, SCOPES, scopeLabel, watchNote } from "./describe";
 import { type Draft, draftText, useDrafts } from "./drafts";
-import { type FileActions, type FileHandle, FileSection, type Target, type ViewAnchor } from "./FileSection";
+import {
+  type FileActions,
+  type FileHandle,
+  FileSection,
+  type FileSectionProps,
+  type Target,
+  type ViewAnchor,
+} from "./FileSection";
 import { FileTree } from "./FileTree";
 import { groupBy } from "./group";
 import type { ChangeList } from "./list";
 import type { Views } from "./marks";
-import { useCommentActions } from "./marks";
+import { pathOf, useCommentActions } from "./marks";
 import { readPanelUrl, writePanelUrl } from "./url";
 
 /** From this width on, in pixels, two columns fit; a window of 1440 has it beside its list and a chat. */
@@ -82,6 +89,8 @@ export interface ChangesPanelProps {
   /** Starts the sandbox; none when it can't be started. */
   onStart: (() => void) | undefined;
   onClose: (() => void) | undefined;
+  /** How the working tree is watched. */
+  watch: WatchMode | undefined;
   /** A comment to bring into view; another object, another time. */
   target: Target | undefined;
   /** Brings a comment into view, in the scope that its lines are in. */
@@ -116,7 +125,11 @@ export default function ChangesPanel(props: ChangesPanelProps) {
   const chosenView = linkedView ?? view;
   const split =
     width >= SPLIT_NEVER && (chosenView === "auto" ? width >= SPLIT_FROM : chosenView === "split");
-  const showTree = list.files.length > 1 && (treeWanted ?? width >= TREE_FROM);
+  // A tree that hides the diffs is opened to choose from, and not remembered.
+  const [treeOver, setTreeOver] = useState(false);
+  const isNarrow = width < TREE_BESIDE;
+  const showTree = list.files.length > 1 && (isNarrow ? treeOver : (treeWanted ?? width >= TREE_FROM));
+  const setTree = isNarrow ? setTreeOver : setTreeWanted;
   const comparison: Comparison = useMemo(
     () => ({ session, folder, scope: options.scope, ignoreWhitespace: options.ignoreWhitespace }),
     [session, folder, options.scope, options.ignoreWhitespace],
@@ -130,12 +143,13 @@ export default function ChangesPanel(props: ChangesPanelProps) {
   const [lastTarget, setLastTarget] = useState<Target>();
   if (target !== lastTarget) {
     setLastTarget(target);
-    if (target) setWanted(keyOf(target.comment.anchor.path));
+    if (target) setWanted(keyOf(pathOf(target.comment)));
   }
   const arrived = useRef<object>(undefined);
   const shared = { ...props, comparison, split, chosenView, wanted, onWanted: setWanted, arrived };
   const viewed = useMemo(() => list.files.filter(views.isViewed).length, [list.files, views]);
   const note = list.head && headNote(list.head);
+  const late = watchNote(props.watch);
 
   return (
     <div className="changes" ref={area}>
@@ -144,7 +158,7 @@ export default function ChangesPanel(props: ChangesPanelProps) {
           <IconButton
             label={showTree ? "Hide file tree" : "Show file tree"}
             aria-pressed={showTree}
-            onClick={() => setTreeWanted(!showTree)}
+            onClick={() => setTree(!showTree)}
           >
             <PanelLeft size={16} />
           </IconButton>
@@ -188,6 +202,7 @@ export default function ChangesPanel(props: ChangesPanelProps) {
         )}
       </div>
       {note && <p className="changes-note">{note}</p>}
+      {late && <p className="changes-note">{late}</p>}
       {list.totals?.truncated && (
         <p className="changes-note">
           Only the first {list.files.length.toLocaleString()} of {list.totals.files.toLocaleString()} changed
@@ -208,7 +223,7 @@ export default function ChangesPanel(props: ChangesPanelProps) {
           key={`${options.scope} ${folder}`}
           width={width}
           showTree={showTree}
-          onTreeDone={() => setTreeWanted(false)}
+          onTreeDone={() => setTreeOver(false)}
         />
       ) : (
         <Stopped onStart={props.onStart} />
@@ -230,9 +245,8 @@ function RunsByItself({
 }) {
   const [next, setNext] = useState(0);
   const files = useMemo(() => list.files.filter((file) => file.self_running), [list.files]);
-  const count = files.length;
-  const file = files[next % count];
-  if (!file) return null;
+  const count = list.totals?.self_running ?? files.length;
+  if (count === 0) return null;
   const label = count === 1 ? "1 file runs by itself" : `${count.toLocaleString()} files run by themselves`;
   return (
     <Tip text={`${label}. Look at it before you trust it.`}>
@@ -241,8 +255,11 @@ function RunsByItself({
         className="btn ghost runs-by-itself"
         aria-label={label}
         onClick={() => {
+          // A list that is cut off may have none of them.
+          const file = files[next % files.length];
+          if (!file) return say("They are among the files that are not listed. Download the patch for all.");
           onJump(keyOf(file.path));
-          setNext((next % count) + 1);
+          setNext((next % files.length) + 1);
         }}
       >
         <FileWarning size={14} aria-hidden="true" />
@@ -393,7 +410,7 @@ function Review(props: ReviewProps) {
   const commentActions = useCommentActions(session);
 
   const index = useMemo(() => new Map(files.map((file, i) => [keyOf(file.path), i])), [files]);
-  const byFile = useMemo(() => groupBy(comments, (comment) => keyOf(comment.anchor.path)), [comments]);
+  const byFile = useMemo(() => groupBy(comments, (comment) => keyOf(pathOf(comment))), [comments]);
   const commented = useMemo(
     () => new Set([...byFile.keys(), ...drafts.byFile.keys()]),
     [byFile, drafts.byFile],
@@ -401,13 +418,12 @@ function Review(props: ReviewProps) {
   const orphans = useMemo(
     () =>
       list.totals
-        ? comments.filter((comment) => comment.state === "draft" && !index.has(keyOf(comment.anchor.path)))
+        ? comments.filter((comment) => comment.state === "draft" && !index.has(keyOf(pathOf(comment))))
         : [],
     [comments, index, list.totals],
   );
-  const isElsewhere = useCallback(
-    ({ side, scope = "branch" }: CommentAnchor) =>
-      side === "old" && !isSameBase(list.head, options.scope, scope),
+  const isElsewhereNow: FileSectionProps["isElsewhere"] = useCallback(
+    (written) => isElsewhere(written, list.head, options.scope),
     [list.head, options.scope],
   );
   const isFolded = (file: ChangedFile) => folds.get(keyOf(file.path)) ?? views.isViewed(file);
@@ -734,7 +750,7 @@ function Review(props: ReviewProps) {
     const file = files[wantedIndex];
     onWanted(undefined);
     goTo(wantedIndex, file);
-    if (file && target && keyOf(target.comment.anchor.path) === keyOf(file.path)) setFold(file, false);
+    if (file && target && keyOf(pathOf(target.comment)) === keyOf(file.path)) setFold(file, false);
   }, [wantedIndex, files, onWanted, goTo, target, setFold]);
 
   const first = files[0];
@@ -832,8 +848,8 @@ function Review(props: ReviewProps) {
                   width={columns}
                   comments={byFile.get(key) ?? NO_COMMENTS}
                   drafts={drafts.byFile.get(key) ?? NO_DRAFTS}
-                  isElsewhere={isElsewhere}
-                  target={target && keyOf(target.comment.anchor.path) === key ? target : undefined}
+                  isElsewhere={isElsewhereNow}
+                  target={target && keyOf(pathOf(target.comment)) === key ? target : undefined}
                   actions={actions}
                 />
               );

@@ -4,10 +4,10 @@ import { Markdown } from "../../ui/markdown/Markdown";
 import { Tip } from "../../ui/Tip";
 import "./chips.css";
 import { fileName, linesLabel } from "./layout";
-import { rangeOf } from "./marks";
+import { pathOf, rangeOf } from "./marks";
 
 /** What says where a comment is, in few characters: `retry.rs R41–44`. */
-const label = (comment: Comment) => `${fileName(comment.anchor.path)} ${linesLabel(rangeOf(comment))}`;
+const label = (comment: Comment) => `${fileName(pathOf(comment))} ${linesLabel(rangeOf(comment))}`;
 
 /** Comments that leave with the next message. */
 export function CommentChips({

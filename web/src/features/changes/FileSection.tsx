@@ -14,7 +14,6 @@ import {
 import {
   type ChangedFile,
   type Comment,
-  type CommentAnchor,
   type Comparison,
   changesApi,
   type FileDiff,
@@ -96,7 +95,7 @@ export interface FileActions {
   anchor: () => ViewAnchor | undefined;
 }
 
-interface FileSectionProps {
+export interface FileSectionProps {
   comparison: Comparison;
   file: ChangedFile;
   /** Stands for what the tree is compared with: another base, another diff. */
@@ -109,8 +108,8 @@ interface FileSectionProps {
   width: number;
   comments: readonly Comment[];
   drafts: readonly Draft[];
-  /** Whether lines of the old side are of another base than the one that is shown. */
-  isElsewhere: (anchor: CommentAnchor) => boolean;
+  /** Whether lines that were written about are of another base than the one that is shown. */
+  isElsewhere: (written: Pick<Comment, "anchor" | "placement">) => boolean;
   /** A comment that is to come into view. */
   target: Target | undefined;
   actions: FileActions;
@@ -239,7 +238,8 @@ export const FileSection = memo((props: FileSectionProps) => {
   const { file, folded, comparison, actions } = props;
   const [revealed, reveal] = useAsked(`generated ${comparison.session} ${keyOf(file.path)}`);
   const canDiscard = file.status !== "submodule" && file.status !== "conflicted";
-  const waits = file.generated && !revealed;
+  // A repository in the repository has no lines that one could be spared.
+  const waits = file.generated && file.status !== "submodule" && !revealed;
   return (
     <section className="change" aria-label={file.path.text} data-file={keyOf(file.path)}>
       <FileHead {...props} canDiscard={canDiscard} />
@@ -352,11 +352,10 @@ function Elsewhere({
 }) {
   const has = (range: Range) => lines.some((line) => numberOf(line, range.side) === range.end);
   const lost = comments.filter(
-    (comment) =>
-      isElsewhere(comment.anchor) || comment.placement?.kind === "outdated" || !has(rangeOf(comment)),
+    (comment) => isElsewhere(comment) || comment.placement?.kind === "outdated" || !has(rangeOf(comment)),
   );
   const homeless = drafts.filter(
-    (draft) => !draft.edits && (isElsewhere(draft.anchor) || !placeOf(lines, draft.anchor)),
+    (draft) => !draft.edits && (isElsewhere(draft) || !placeOf(lines, draft.anchor)),
   );
   const shown = lost.filter((comment) => comment.state === "draft");
   if (shown.length + homeless.length === 0) return null;
@@ -380,7 +379,7 @@ function Elsewhere({
             onRemove={actions.remove}
             target={comment.id === target?.comment.id ? target : undefined}
             onArrive={actions.arrive}
-            onShow={isElsewhere(comment.anchor) ? actions.show : undefined}
+            onShow={isElsewhere(comment) ? actions.show : undefined}
             apart
           />
         );
@@ -390,7 +389,7 @@ function Elsewhere({
           key={draft.id}
           draft={draft}
           label={
-            isElsewhere(draft.anchor)
+            isElsewhere(draft)
               ? `${scopeLabel(draft.anchor.scope ?? "branch")} ${linesLabel(writtenOn(draft))}`
               : linesLabel(writtenOn(draft))
           }
@@ -420,7 +419,7 @@ function useBelow(props: FileSectionProps, lines: readonly Line[]): ReadonlyMap<
     };
     const editing = new Map(drafts.flatMap((draft) => (draft.edits ? [[draft.edits, draft] as const] : [])));
     for (const comment of comments) {
-      if (comment.placement?.kind === "outdated" || isElsewhere(comment.anchor)) continue;
+      if (comment.placement?.kind === "outdated" || isElsewhere(comment)) continue;
       const range = rangeOf(comment);
       const draft = editing.get(comment.id);
       put(
@@ -446,7 +445,7 @@ function useBelow(props: FileSectionProps, lines: readonly Line[]): ReadonlyMap<
       );
     }
     for (const draft of drafts) {
-      if (draft.edits || isElsewhere(draft.anchor)) continue;
+      if (draft.edits || isElsewhere(draft)) continue;
       const range = placeOf(lines, draft.anchor);
       if (!range) continue;
       put(
@@ -520,7 +519,11 @@ function DiffBody(
 
   useStayInView(root, key, lines, actions);
 
-  const draftOn = (range: Range) => actions.draft(anchorOf(lines, file.path, comparison.scope, range));
+  const draftOn = (range: Range) =>
+    actions.draft({
+      ...anchorOf(lines, file.path, comparison.scope, range),
+      ...(file.old_path && { old_path: file.old_path }),
+    });
   const show = (spot: Spot) =>
     root.current
       ?.querySelector(`[data-side="${spot.side}"][data-no="${spot.no}"]`)

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import type { ChangedFile, ChangesHead, Hunk, Line } from "../../api/changes";
+import type { ChangedFile, ChangesHead, Comment, Hunk, Line, Scope, Side } from "../../api/changes";
 import { tokens } from "./code";
-import { badgesOf, headNote, isSameBase } from "./describe";
+import { badgesOf, headNote, isElsewhere, watchNote } from "./describe";
 import {
   anchorOf,
   differing,
@@ -223,7 +223,7 @@ describe("what is said about a file", () => {
   });
 });
 
-describe("the base of a comment's lines", () => {
+describe("lines of the old side", () => {
   const head: ChangesHead = {
     repository: "/w",
     scope: "branch",
@@ -233,17 +233,34 @@ describe("the base of a comment's lines", () => {
     base: { kind: "merge_base", commit: "1" },
     state: "normal",
   };
-  test("is another one in another scope", () => {
-    expect(isSameBase(head, "branch", "branch")).toBe(true);
-    expect(isSameBase(head, "branch", "uncommitted")).toBe(false);
-    expect(isSameBase(head, "branch", "last_turn")).toBe(false);
-    expect(isSameBase({ ...head, scope: "uncommitted" }, "uncommitted", "branch")).toBe(false);
+  const written = (scope: Scope, side: Side = "old", placement?: Comment["placement"]) => ({
+    anchor: { path: { text: "a" }, side, scope, start_line: 1, end_line: 1, quote: ["x"] },
+    placement,
   });
-  test("is the last commit in both, when the branch has none of its own", () => {
+  test("are elsewhere in another scope, lines of the new side are not", () => {
+    expect(isElsewhere(written("branch"), head, "branch")).toBe(false);
+    expect(isElsewhere(written("uncommitted"), head, "branch")).toBe(true);
+    expect(isElsewhere(written("last_turn"), head, "branch")).toBe(true);
+    expect(isElsewhere(written("branch"), { ...head, scope: "uncommitted" }, "uncommitted")).toBe(true);
+    expect(isElsewhere(written("uncommitted", "new"), head, "branch")).toBe(false);
+  });
+  test("are the last commit's in both, when the branch has no commit of its own", () => {
     const fresh: ChangesHead = { ...head, base: { kind: "merge_base", commit: "2" } };
-    expect(isSameBase(fresh, "branch", "uncommitted")).toBe(true);
-    expect(isSameBase(fresh, "branch", "last_turn")).toBe(false);
+    expect(isElsewhere(written("uncommitted"), fresh, "branch")).toBe(false);
+    expect(isElsewhere(written("last_turn"), fresh, "branch")).toBe(true);
   });
+  test("are where the server found them", () => {
+    const found = { kind: "located", start_line: 4, end_line: 4 } as const;
+    expect(isElsewhere(written("uncommitted", "old", found), head, "branch")).toBe(false);
+    const apart = { kind: "other_scope", scope: "branch", start_line: 4, end_line: 4 } as const;
+    expect(isElsewhere(written("branch", "old", apart), head, "branch")).toBe(true);
+  });
+});
+
+test("a tree that is only looked at now and then says so", () => {
+  expect(watchNote({ kind: "rescan", interval_ms: 4_500 })).toContain("within 5 seconds");
+  expect(watchNote({ kind: "events" })).toBeUndefined();
+  expect(watchNote(undefined)).toBeUndefined();
 });
 
 describe("a mark", () => {

@@ -1,5 +1,6 @@
 /** What is said about a changed file. Pure. */
-import type { ChangedFile, ChangesHead, Scope } from "../../api/changes";
+import type { ChangedFile, ChangesHead, Comment, Scope } from "../../api/changes";
+import type { WatchMode } from "../../api/types";
 
 export const SCOPES: readonly { value: Scope; label: string }[] = [
   { value: "branch", label: "Branch" },
@@ -11,11 +12,21 @@ export const scopeLabel = (scope: Scope): string =>
   SCOPES.find(({ value }) => value === scope)?.label ?? scope;
 
 /** Whether the old side of what is shown is that of another scope too, so that its lines are the same. */
-export function isSameBase(head: ChangesHead | undefined, shown: Scope, other: Scope): boolean {
+function isSameBase(head: ChangesHead | undefined, shown: Scope, other: Scope): boolean {
   if (shown === other) return true;
   const base = head?.base;
   const isLastCommit = (base?.kind === "merge_base" || base?.kind === "head") && base.commit === head?.commit;
   return shown === "branch" && other === "uncommitted" && isLastCommit;
+}
+
+/** Whether lines that were written about are of another base than the one that is shown. */
+export function isElsewhere(
+  { anchor, placement }: Pick<Comment, "anchor" | "placement">,
+  head: ChangesHead | undefined,
+  shown: Scope,
+): boolean {
+  if (placement) return placement.kind === "other_scope";
+  return anchor.side === "old" && !isSameBase(head, shown, anchor.scope ?? "branch");
 }
 
 export interface Badge {
@@ -36,6 +47,7 @@ const STATUS: Partial<Record<ChangedFile["status"], string>> = {
 
 const SELF_RUNNING: Record<NonNullable<ChangedFile["self_running"]>, [text: string, why: string]> = {
   git_hook: ["git hook", "Git runs this file by itself, at a commit or a checkout."],
+  git_config: ["git settings", "Git runs the programs that these settings name by itself."],
   ci: ["runs in CI", "Continuous integration runs what this file says once it is pushed."],
   editor_task: ["editor task", "An editor that opens the folder may run what this file says."],
   agent_config: ["agent settings", "A coding agent that starts in the folder follows this file."],
@@ -47,7 +59,6 @@ const SELF_RUNNING: Record<NonNullable<ChangedFile["self_running"]>, [text: stri
 };
 
 const octal = (mode: number) => mode.toString(8).padStart(6, "0");
-  git_config: ["git settings", "Git runs the programs that these settings name by itself."],
 /** Regular files differ in whether they can be executed; everything else in what they are. */
 function modeBadge({ old_mode, new_mode, status }: ChangedFile): Badge | undefined {
   if (!old_mode || !new_mode || old_mode === new_mode || status === "type_changed") return undefined;
@@ -73,7 +84,7 @@ export function badgesOf(file: ChangedFile): Badge[] {
   if (mode) badges.push(mode);
   if (isLink(file.new_mode) || (!file.new_mode && isLink(file.old_mode))) badges.push({ text: "link" });
   if (file.binary) badges.push({ text: "binary" });
-  if (file.generated) badges.push({ text: "generated" });
+  if (file.generated && file.status !== "submodule") badges.push({ text: "generated" });
   return badges;
 }
 
@@ -109,6 +120,13 @@ export function headNote(head: ChangesHead): string | undefined {
   }
   if (head.base.kind === "empty") notes.push("There is no commit yet: everything is new.");
   return notes.length > 0 ? notes.join(" ") : undefined;
+}
+
+/** That changes are seen late; none when they are told at once. */
+export function watchNote(watch: WatchMode | undefined): string | undefined {
+  if (watch?.kind !== "rescan") return undefined;
+  const seconds = Math.ceil(watch.interval_ms / 1_000);
+  return `There are more folders than can be watched, so what changes shows within ${seconds} seconds.`;
 }
 
 /** What the tree is compared with, for the scope's menu. */

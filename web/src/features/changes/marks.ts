@@ -8,6 +8,7 @@ import {
   changesApi,
   keyOf,
   type RepoPath,
+  type Scope,
   type Viewed,
 } from "../../api/changes";
 import { newIdempotencyKey } from "../../api/client";
@@ -19,18 +20,27 @@ const viewedKey = (session: string) => ["viewed", session];
 
 /** Where a comment is; its own lines when nobody looked. */
 export function rangeOf({ anchor, placement }: Comment): Range {
-  const place = placement?.kind === "located" ? placement : anchor;
+  const place = placement && placement.kind !== "outdated" ? placement : anchor;
   return { side: anchor.side, start: place.start_line, end: place.end_line };
+}
+
+/** The file that a comment's lines are shown with: it may have been renamed since. */
+export function pathOf({ anchor, placement }: Comment): RepoPath {
+  return (placement && placement.kind !== "outdated" && placement.path) || anchor.path;
 }
 
 const NO_COMMENTS: readonly Comment[] = [];
 
-/** The session's comments; looked at again when `tick` says that the tree or the record changed. */
-export function useComments(session: string, tick: unknown): readonly Comment[] {
+/**
+ * The session's comments, with their places in a scope; looked at again when `tick` says that the tree
+ * or the record changed.
+ */
+export function useComments(session: string, scope: Scope, tick: unknown): readonly Comment[] {
   const client = useQueryClient();
-  const { data } = useQuery({
-    queryKey: commentsKey(session),
-    queryFn: () => changesApi.comments(session),
+  const { data, isPlaceholderData } = useQuery({
+    queryKey: [...commentsKey(session), scope],
+    queryFn: () => changesApi.comments(session, scope),
+    placeholderData: (before) => before,
     retry: false,
     staleTime: Number.POSITIVE_INFINITY,
   });
@@ -38,7 +48,13 @@ export function useComments(session: string, tick: unknown): readonly Comment[] 
   useEffect(() => {
     void client.invalidateQueries({ queryKey: commentsKey(session) });
   }, [client, session, tick]);
-  return data ?? NO_COMMENTS;
+  return useMemo(() => {
+    if (!data) return NO_COMMENTS;
+    // Old lines are elsewhere in another scope; where, is not known yet.
+    const forget = (comment: Comment) =>
+      comment.anchor.side === "old" ? { ...comment, placement: null } : comment;
+    return isPlaceholderData ? data.map(forget) : data;
+  }, [data, isPlaceholderData]);
 }
 
 export function useCommentActions(session: string) {
@@ -46,7 +62,7 @@ export function useCommentActions(session: string) {
   return useMemo(() => {
     const key = commentsKey(session);
     const update = (change: (comments: Comment[]) => Comment[]) =>
-      client.setQueryData<Comment[]>(key, (comments) => change(comments ?? []));
+      client.setQueriesData<Comment[]>({ queryKey: key }, (comments) => change(comments ?? []));
     const create = async (anchor: CommentAnchor, text: string) => {
       await client.cancelQueries({ queryKey: key });
       const made = await changesApi.createComment(session, anchor, text, newIdempotencyKey());

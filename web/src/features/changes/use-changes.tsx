@@ -5,9 +5,9 @@ import type { Session } from "../../api/types";
 import { useStored } from "../../ui/storage";
 import { folderOf, noRepository } from "../session/workspaces";
 import type { PanelOptions } from "./ChangesPanel";
-import { isSameBase } from "./describe";
+import { isElsewhere } from "./describe";
 import { useChangeList } from "./list";
-import { useComments, useViews } from "./marks";
+import { pathOf, useComments, useViews } from "./marks";
 import { readPanelUrl } from "./url";
 
 const OPTIONS: PanelOptions = { scope: "branch", ignoreWhitespace: false };
@@ -21,7 +21,7 @@ export function useChanges(session: Session, tick: number, settled: unknown) {
   const folder = folderOf(session);
   const comparison = { session: session.id, folder, ...options };
   const list = useChangeList(comparison, running, tick);
-  const comments = useComments(session.id, settled);
+  const comments = useComments(session.id, options.scope, settled);
   const views = useViews(session.id, folder);
   // Comments on other repositories leave with the next message too, but are not of this diff.
   const here = useMemo(
@@ -46,9 +46,9 @@ export function useChanges(session: Session, tick: number, settled: unknown) {
     target,
     /** Brings a comment into view; in the scope that it was written in, when its lines are not in this one. */
     show: (comment: Comment) => {
-      const { path, side, scope = "branch" } = comment.anchor;
-      const isListed = list.files.some((file) => keyOf(file.path) === keyOf(path));
-      const isHere = isListed && (side === "new" || isSameBase(list.head, options.scope, scope));
+      const { scope = "branch" } = comment.anchor;
+      const isListed = list.files.some((file) => keyOf(file.path) === keyOf(pathOf(comment)));
+      const isHere = isListed && !isElsewhere(comment, list.head, options.scope);
       if (!isHere && scope !== options.scope) onOptions({ ...options, scope });
       setTarget({ comment });
     },
