@@ -1,6 +1,7 @@
 // Around the workbench: links, signing in, two people at once, being called.
 
-import type { Page } from '@playwright/test'
+import type { Locator, Page } from '@playwright/test'
+import { changedFile, changes, compare, opened } from '../changes.ts'
 import { approval, newSession, said, sessionId, status } from '../session.ts'
 import { expect, test } from '../server.ts'
 
@@ -11,19 +12,27 @@ test('a link shows what its sender saw, also to whoever has to sign in first', a
   server,
   browser,
 }) => {
-  const repository = server.repository('notes', { 'a.txt': 'one\n', 'b.txt': 'two\n' })
+  const lines = Array.from({ length: 60 }, (_, n) => `line ${n}\n`).join('')
+  const repository = server.repository('notes', { 'a.txt': 'one\n', 'b.txt': 'two\n', 'c.txt': 'three\n' })
   await newSession(page, 'say: Hello', repository)
   const id = sessionId(page)
   await expect(status(page)).toHaveAccessibleName(/Ready/)
-  server.cli('session', 'exec', id, '--', 'sh', '-c', 'echo changed >> b.txt')
+  const shell = (script: string, ...words: string[]) =>
+    server.cli('session', 'exec', id, '--', 'sh', '-ec', script, 'shell', ...words)
+  shell('echo kept >> c.txt; git -c user.name=T -c user.email=t@example.org commit -qam Kept')
+  shell('printf %s "$1" | tee -a a.txt b.txt', lines)
 
-  await page.getByRole('button', { name: /^Changes/ }).click()
+  // The second of two files, in another scope and another view than one gets by itself.
+  await opened(page)
+  await compare(page, 'Uncommitted')
+  await changes(page).getByRole('button', { name: 'Show side by side' }).click()
+  await changes(page).getByRole('navigation', { name: 'Changed files' }).getByTitle('b.txt').click()
   await page.getByRole('button', { name: 'Terminal', exact: true }).click()
   await expect(page).toHaveURL(/panel=changes,terminal/)
   await expect(terminal(page).getByRole('tab')).toHaveCount(1)
   await page.getByRole('button', { name: 'New terminal' }).first().click()
   await expect(terminal(page).getByRole('tab')).toHaveCount(2)
-  await expect(page).toHaveURL(/file=b\.txt/)
+  for (const part of [/file=b\.txt/, /scope=uncommitted/, /view=split/]) await expect(page).toHaveURL(part)
   await expect(page).toHaveURL(/terminal=trm_/)
   const link = page.url()
 
@@ -32,7 +41,14 @@ test('a link shows what its sender saw, also to whoever has to sign in first', a
   await expect(other.getByRole('heading', { name: 'Sign in to Mistle' })).toBeVisible()
   await other.goto(server.cli('login-link').trim())
   await expect(other).toHaveURL(link)
-  await expect(other.getByRole('region', { name: 'Changes' })).toBeVisible()
+  await expect(changes(other).getByRole('button', { name: 'Compare: Uncommitted' })).toBeVisible()
+  await expect(changes(other)).toContainText('0 / 2 viewed')
+  await expect(changedFile(other, 'b.txt').locator('table.split').first()).toBeVisible()
+  // The file is at the top, where its sender had it.
+  const top = async (of: Locator) => (await of.boundingBox())!.y
+  const diffs = changes(other).getByRole('region', { name: 'Diffs' })
+  const away = async () => Math.abs((await top(changedFile(other, 'b.txt'))) - (await top(diffs)))
+  await expect.poll(away).toBeLessThan(2)
   await expect(terminal(other).getByRole('tab').nth(1)).toHaveAttribute('aria-selected', 'true')
 
   // Back and forward go between pages and find each as it was left.
