@@ -8,6 +8,8 @@
 mod apps;
 mod bench;
 mod build;
+mod failures;
+mod kernel;
 mod needs;
 mod run;
 mod test;

@@ -1,10 +1,16 @@
 //! Running other programs.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+
+/// How many of a failed step's last lines are told again at the end.
+const LAST_LINES: usize = 30;
 
 /// A program with its arguments, found on `PATH`.
 pub(crate) fn command<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Command {
@@ -16,16 +22,92 @@ pub(crate) fn command<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterat
 /// Runs it in the foreground with a heading; an exit code other than 0 is an error. Standard output
 /// is left to the program: it may be a machine's to read.
 pub(crate) fn step(title: &str, command: &mut Command) -> Result<()> {
-    eprintln!("▸ {title}");
-    let begin = Instant::now();
+    let timed = begin(title);
     let status = command
         .status()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
     if !status.success() {
-        bail!("{title}: {} ended with {status}", command.get_program().display());
+        bail!(said(title, command, status));
     }
-    eprintln!("  {title}: {:.1} s", begin.elapsed().as_secs_f64());
+    timed();
     Ok(())
+}
+
+/// Prints the heading; the answer prints how long it took.
+fn begin(title: &str) -> impl FnOnce() {
+    eprintln!("▸ {title}");
+    let begin = Instant::now();
+    move || eprintln!("  {title}: {:.1} s", begin.elapsed().as_secs_f64())
+}
+
+fn said(title: &str, command: &Command, status: ExitStatus) -> String {
+    format!("{title}: {} ended with {status}", command.get_program().display())
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// Which, and how it ended.
+    pub(crate) what: String,
+    /// Its last words.
+    pub(crate) last: String,
+}
+
+/// Runs a step as [`step`] does and keeps its last lines, for whoever reads the end of the log only.
+pub(crate) fn kept_step(title: &str, command: &mut Command) -> Result<(), Failed> {
+    let timed = begin(title);
+    let last = Lines::default();
+    let ended = pass_through(command, &last);
+    let status = ended.map_err(|error| Failed {
+        what: format!("{title}: cannot run {}: {error}", command.get_program().display()),
+        last: String::new(),
+    })?;
+    if status.success() {
+        timed();
+        return Ok(());
+    }
+    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    Err(Failed {
+        what: said(title, command, status),
+        last: last.iter().map(String::as_str).collect(),
+    })
+}
+
+type Lines = Arc<Mutex<VecDeque<String>>>;
+
+fn pass_through(command: &mut Command, last: &Lines) -> std::io::Result<ExitStatus> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let copies = [
+        child.stdout.take().map(|out| copy(out, std::io::stdout(), last)),
+        child.stderr.take().map(|err| copy(err, std::io::stderr(), last)),
+    ];
+    for copy in copies.into_iter().flatten() {
+        // What can't be read or shown any more is no reason to fail: the exit code says how it went.
+        let _ = copy.join();
+    }
+    child.wait()
+}
+
+/// Shows what is said, line by line, and keeps the last lines.
+fn copy(
+    from: impl Read + Send + 'static,
+    mut to: impl Write + Send + 'static,
+    last: &Lines,
+) -> std::thread::JoinHandle<()> {
+    let last = Arc::clone(last);
+    std::thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let _ = to.write_all(&line).and_then(|()| to.flush());
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.push_back(String::from_utf8_lossy(&line).into_owned());
+            if last.len() > LAST_LINES {
+                last.pop_front();
+            }
+            line.clear();
+        }
+    })
 }
 
 /// Runs it silently and gives its standard output; none when it cannot be started or fails.
@@ -35,4 +117,25 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
         .status
         .success()
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_what_failed_are_kept() {
+        let loud = "for n in $(seq 1000); do echo line $n; done; echo in the end >&2; exit 3";
+        let failed = kept_step("Loud", &mut command("sh", ["-c", loud])).unwrap_err();
+        assert_eq!(failed.what, "Loud: sh ended with exit status: 3");
+        assert_eq!(failed.last.lines().count(), LAST_LINES);
+        assert!(failed.last.contains("line 1000\n") && failed.last.contains("in the end\n"));
+        assert!(!failed.last.contains("line 900\n"));
+        assert!(kept_step("Quiet", &mut command("true", [""; 0])).is_ok());
+        let absent = kept_step("Absent", &mut command("/no/such/program", [""; 0])).unwrap_err();
+        assert!(
+            absent.what.starts_with("Absent: cannot run /no/such/program: "),
+            "{absent:?}"
+        );
+    }
 }

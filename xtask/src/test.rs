@@ -1,13 +1,18 @@
 //! `cargo xtask test`: sets up and runs every test.
 //!
-//! Every part runs even when an earlier one failed, so that one run tells everything.
+//! Every part runs even when an earlier one failed, so that one run tells everything; what failed is
+//! told again at the very end, because of a long log that is what people see.
+
+use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
 use crate::apps;
 use crate::build::{self, Profile};
+use crate::failures::{self, Failure};
 use crate::needs;
-use crate::run::{command, step};
+use crate::run::{Failed, command, kept_step};
 use crate::up::install_runtimes;
 
 /// Options of `test`.
@@ -30,7 +35,7 @@ enum Part {
     Browser,
 }
 
-type Run = fn() -> Result<()>;
+type Run = fn() -> Result<(), Failed>;
 
 /// Sets up and runs the tests.
 pub(crate) fn test(options: &Options) -> Result<()> {
@@ -55,21 +60,24 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         if !options.parts.is_empty() && !options.parts.contains(&part) {
             continue;
         }
-        if let Err(error) = run() {
-            println!("✗ {error:#}");
-            failed.push(error.to_string());
+        if let Err(part) = run() {
+            failed.push(part);
         }
     }
     if !failed.is_empty() {
-        bail!("{} part(s) failed:\n  {}", failed.len(), failed.join("\n  "));
+        let told: Vec<_> = failed
+            .iter()
+            .map(|part| format!("{}\n{}", part.what, part.last))
+            .collect();
+        bail!("{} part(s) failed.\n\n{}", failed.len(), told.join("\n"));
     }
     println!("✓ every test passed");
     Ok(())
 }
 
-fn lint() -> Result<()> {
-    step("Formatting", &mut command("cargo", ["fmt", "--all", "--check"]))?;
-    step(
+fn lint() -> Result<(), Failed> {
+    kept_step("Formatting", &mut command("cargo", ["fmt", "--all", "--check"]))?;
+    kept_step(
         "Lints",
         &mut command(
             "cargo",
@@ -86,17 +94,22 @@ fn lint() -> Result<()> {
     )
 }
 
-fn rust() -> Result<()> {
-    step(
-        "Rust tests",
-        &mut command("cargo", ["nextest", "run", "--workspace", "--no-fail-fast"]),
-    )
+fn rust() -> Result<(), Failed> {
+    // Where `.config/nextest.toml` puts it.
+    let report = crate::root().join("target/nextest/default/junit.xml");
+    let tests = build::tests().map_err(|error| Failed {
+        what: format!("{error:#}"),
+        last: String::new(),
+    })?;
+    let mut run = command("cargo", ["nextest", "run", "--workspace", "--no-fail-fast"]);
+    run.arg("--binaries-metadata").arg(tests);
+    named(report, failures::of_junit, |_| kept_step("Rust tests", &mut run))
 }
 
-fn web() -> Result<()> {
+fn web() -> Result<(), Failed> {
     let web = crate::root().join("web");
     for script in ["check", "test", "size"] {
-        step(
+        kept_step(
             &format!("Web: {script}"),
             command("npm", ["run", "--silent", script]).current_dir(&web),
         )?;
@@ -104,10 +117,35 @@ fn web() -> Result<()> {
     Ok(())
 }
 
-fn browser() -> Result<()> {
-    apps::install()?;
-    step(
-        "Browser tests",
-        command("npm", ["test", "--silent"]).current_dir(crate::root().join("e2e")),
-    )
+fn browser() -> Result<(), Failed> {
+    apps::install().map_err(|error| Failed {
+        what: format!("{error:#}"),
+        last: String::new(),
+    })?;
+    let e2e = crate::root().join("e2e");
+    let report = crate::root().join("target/browser-tests.json");
+    named(report, failures::of_playwright, |report| {
+        let run = ["test", "--silent", "--", "--reporter=list,json"];
+        let mut run = command("npm", run);
+        run.env("PLAYWRIGHT_JSON_OUTPUT_FILE", report);
+        kept_step("Browser tests", run.current_dir(&e2e))
+    })
+}
+
+/// Runs tests that write a report; if they fail, their last words are what failed in it. A report that is
+/// not there, because nothing could be built, leaves them as they are.
+fn named(
+    report: PathBuf,
+    read: fn(&str) -> Vec<Failure>,
+    run: impl FnOnce(&PathBuf) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    // An earlier run's would name what does not fail any more.
+    let _ = fs::remove_file(&report);
+    run(&report).map_err(|failed| {
+        let told = failures::told(&read(&fs::read_to_string(&report).unwrap_or_default()));
+        Failed {
+            last: if told.is_empty() { failed.last } else { told },
+            ..failed
+        }
+    })
 }

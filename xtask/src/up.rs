@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::build::{self, Profile};
+use crate::kernel;
 use crate::needs;
 use crate::run::{command, step};
 
@@ -23,12 +24,15 @@ pub(crate) struct Options {
 /// Builds, sets up, and becomes the server.
 pub(crate) fn up(options: &Options) -> Result<()> {
     needs::root_on_linux()?;
+    kernel::check()?;
     needs::check(needs::TO_BUILD)?;
     build::web()?;
     let mistle = build::programs(if options.dev { Profile::Dev } else { Profile::Release })?;
     std::fs::create_dir_all(&options.data_dir)?;
     let data_dir = options.data_dir.canonicalize()?;
     install_runtimes(&mistle, &data_dir)?;
+    // Last, so that it is read: what the first session does needs it.
+    needs::say_what_sandboxes_lack();
     let error = command(&mistle.to_string_lossy(), ["serve"])
         .env("MISTLE_DATA_DIR", &data_dir)
         .exec();
