@@ -22,6 +22,7 @@
 //! | stopping | [`STOP_WITHIN`] | failed, `stop_timed_out`; the stop goes on |
 //! | failed, processes left | [`RETRY_AFTER`] | they are ended once more |
 //! | any, in the trash | [`Deletion::until`] | deleted |
+//! | any, warm | [`Machine::warm_until`] | deleted |
 //! | deleted, disk left | [`RETRY_AFTER`] | it is deleted once more |
 //! | created, stopped, failed | none: a person's turn | |
 //!
@@ -29,6 +30,9 @@
 //! stopped, keeps its disk, and can't be started until it is restored. The trash has a deadline,
 //! [`Deletion::until`], which is stored and so outlives the server; then, or when a person wants it
 //! at once, the session comes to `deleted` and everything of it goes.
+//!
+//! A *warm* session is prepared before anyone asked for it and waits to be adopted. Until then it
+//! has a deadline like the trash, and instead of failing it goes too: nobody would see why.
 //!
 //! There is no clock here: `now` is an argument and deadlines are values.
 
@@ -162,6 +166,8 @@ pub struct Machine {
     since: Timestamp,
     trouble: Option<Trouble>,
     trash: Option<Deletion>,
+    /// How long it waits to be adopted; none when it is someone's.
+    warm: Option<Timestamp>,
     /// Whether the runtime was ready since the last start.
     ready: bool,
     linked: bool,
@@ -180,12 +186,21 @@ impl Machine {
             since: now,
             trouble: None,
             trash: None,
+            warm: None,
             ready: false,
             linked: false,
             sandbox: Sandbox::Down,
             sweep: false,
             operation: None,
             deadline: None,
+        }
+    }
+
+    /// One that was just created before anyone asked for it, and waits for that until then.
+    pub fn new_warm(now: Timestamp, until: Timestamp) -> Self {
+        Self {
+            warm: Some(until),
+            ..Self::new(now)
         }
     }
 
@@ -198,6 +213,7 @@ impl Machine {
             since,
             trouble,
             trash,
+            warm,
             ready,
         } = stored;
         let sandbox = match (state, running) {
@@ -210,6 +226,7 @@ impl Machine {
             since,
             trouble,
             trash,
+            warm,
             ready,
             sandbox,
             ..Self::new(now)
@@ -247,6 +264,17 @@ impl Machine {
         self.trash
     }
 
+    /// How long it waits to be adopted; none when it is someone's.
+    pub fn warm_until(&self) -> Option<Timestamp> {
+        self.warm
+    }
+
+    /// Makes a warm session someone's, if it is on its way or there.
+    pub fn adopt(&mut self) -> bool {
+        let alive = matches!(self.state, SessionState::Starting | SessionState::Running);
+        alive && self.warm.take().is_some()
+    }
+
     /// Whether the runtime was ready since the last start.
     pub fn ready(&self) -> bool {
         self.ready
@@ -260,7 +288,8 @@ impl Machine {
     /// When to send [`Event::Tick`].
     pub fn deadline(&self) -> Option<Timestamp> {
         let trash = self.trash.map(|trash| trash.until);
-        self.deadline.into_iter().chain(trash).min()
+        let warm = self.warm.filter(|_| self.state != SessionState::Deleted);
+        self.deadline.into_iter().chain(trash).chain(warm).min()
     }
 
     /// Whether a call of the daemon is welcome.
@@ -445,6 +474,9 @@ impl Machine {
         if self.trash.take_if(|trash| trash.until <= now).is_some() {
             return self.enter(now, SessionState::Deleted, None, effects);
         }
+        if self.state != SessionState::Deleted && self.warm.is_some_and(|until| until <= now) {
+            return self.enter(now, SessionState::Deleted, None, effects);
+        }
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
@@ -466,6 +498,13 @@ impl Machine {
     }
 
     fn enter(&mut self, now: Timestamp, state: SessionState, trouble: Option<Trouble>, effects: &mut Vec<Effect>) {
+        let (state, trouble) = match state {
+            SessionState::Failed if self.warm.is_some() => (SessionState::Deleted, None),
+            state => (state, trouble),
+        };
+        if state == SessionState::Deleted {
+            self.trash = None;
+        }
         self.linked &= state == SessionState::Running;
         self.state = state;
         self.since = now;
@@ -528,6 +567,8 @@ pub struct Stored {
     pub trouble: Option<Trouble>,
     /// Whether it was in the trash.
     pub trash: Option<Deletion>,
+    /// How long it waits to be adopted.
+    pub warm: Option<Timestamp>,
     /// Whether the runtime was ready since the last start.
     pub ready: bool,
 }
@@ -617,6 +658,7 @@ mod tests {
     enum Step {
         Request(Request),
         Handle(Event),
+        Adopt,
         Wait(i64),
         /// The server dies and another takes up what was stored.
         Restart {
@@ -648,6 +690,7 @@ mod tests {
             3 => request.prop_map(Step::Request),
             10 => event.prop_map(Step::Handle),
             2 => (0..1000_i64).prop_map(Step::Wait),
+            1 => Just(Step::Adopt),
             1 => any::<bool>().prop_map(|running| Step::Restart { running }),
         ];
         prop::collection::vec(step, 0..60)
@@ -702,6 +745,10 @@ mod tests {
             ));
             assert!(machine.deadline().is_some_and(|deadline| deadline <= trash.until));
         }
+        if let Some(warm) = machine.warm {
+            assert_ne!(state, SessionState::Failed);
+            assert!(state == SessionState::Deleted || machine.deadline().is_some_and(|deadline| deadline <= warm));
+        }
         let waits_for_someone = machine.deadline.is_some();
         match state {
             SessionState::Starting | SessionState::Disconnected | SessionState::Stopping => assert!(waits_for_someone),
@@ -723,17 +770,25 @@ mod tests {
             since: machine.since,
             trouble: machine.trouble.clone(),
             trash: machine.trash,
+            warm: machine.warm,
             ready: machine.ready,
         }
+    }
+
+    /// One that someone asked for, or one that waits for that.
+    fn created() -> impl Strategy<Value = Machine> {
+        prop_oneof![
+            3 => Just(Machine::new(EPOCH)),
+            1 => (0..2000_i64).prop_map(|secs| Machine::new_warm(EPOCH, after(EPOCH, SignedDuration::from_secs(secs)))),
+        ]
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn no_order_of_events_reaches_an_illegal_state(steps in steps()) {
+        fn no_order_of_events_reaches_an_illegal_state(mut machine in created(), steps in steps()) {
             let mut now = EPOCH;
-            let mut machine = Machine::new(now);
             for step in steps {
                 let before = machine.clone();
                 let effects = match step {
@@ -748,6 +803,10 @@ mod tests {
                             continue;
                         }
                     },
+                    Step::Adopt => {
+                        machine.adopt();
+                        continue;
+                    }
                     Step::Handle(event) => {
                         let effects = machine.handle(now, event);
                         if before.operation.is_some() && machine.operation == before.operation {
@@ -770,13 +829,15 @@ mod tests {
 
         /// When every operation ends and time passes, nothing stays on its way for ever.
         #[test]
-        fn every_state_comes_to_rest(steps in steps()) {
+        fn every_state_comes_to_rest(mut machine in created(), steps in steps()) {
             let mut now = EPOCH;
-            let mut machine = Machine::new(now);
             for step in steps {
                 match step {
                     Step::Wait(seconds) => now += SignedDuration::from_secs(seconds),
                     Step::Request(request) => drop(machine.request(now, request)),
+                    Step::Adopt => {
+                        machine.adopt();
+                    }
                     Step::Handle(event) => drop(machine.handle(now, event)),
                     Step::Restart { running } => machine = Machine::restore(stored(&machine), running, now).0,
                 }
@@ -941,6 +1002,44 @@ mod tests {
         assert_eq!(machine.request(late, Request::Restore), Err(Denied::Deleted));
     }
 
+    fn warm(until: Timestamp) -> Machine {
+        let mut machine = Machine::new_warm(EPOCH, until);
+        machine.request(EPOCH, Request::Start).unwrap();
+        machine.handle(EPOCH, Event::Done(Operation::Start));
+        machine
+    }
+
+    #[test]
+    fn a_warm_session_is_adopted_or_goes_in_time_whichever_server_runs_then() {
+        let until = after(EPOCH, SignedDuration::from_mins(10));
+        let mut adopted = warm(until);
+        assert!(adopted.adopt());
+        assert!(!adopted.adopt(), "it is someone's");
+        adopted.handle(EPOCH, Event::LinkUp);
+        adopted.handle(EPOCH, Event::Ready);
+        assert!(adopted.handle(until, Event::Tick).is_empty());
+        assert_eq!(adopted.state(), SessionState::Running);
+
+        let (mut left, _) = Machine::restore(stored(&warm(until)), true, EPOCH);
+        assert!(left.deadline() <= Some(until));
+        left.handle(EPOCH, Event::Done(Operation::Start));
+        assert_eq!(
+            left.handle(until, Event::Tick),
+            [Effect::Record, Effect::Begin(Operation::Destroy)]
+        );
+        assert!(!left.adopt(), "it is gone");
+    }
+
+    #[test]
+    fn a_warm_session_that_fails_goes_at_once() {
+        let mut machine = warm(after(EPOCH, SignedDuration::from_mins(10)));
+        assert_eq!(
+            machine.handle(EPOCH, Event::Broken(any_trouble(EPOCH))),
+            [Effect::Record, Effect::Begin(Operation::Destroy)]
+        );
+        assert_eq!((machine.state(), machine.trouble()), (SessionState::Deleted, None));
+    }
+
     #[test]
     fn a_restarted_server_takes_up_every_state() {
         for (state, running, effects) in [
@@ -962,6 +1061,7 @@ mod tests {
                 since: EPOCH,
                 trouble,
                 trash: None,
+                warm: None,
                 ready,
             };
             assert_eq!(

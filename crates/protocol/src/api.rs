@@ -97,6 +97,13 @@ pub struct NewSession {
     pub attachments: Vec<AttachmentId>,
 }
 
+/// A session that is prepared before its task is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WarmSession {
+    /// Until when it waits for its task; none when the server prepares no sessions, or has no room.
+    pub until: Option<Timestamp>,
+}
+
 /// Changes of a session. What is absent stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

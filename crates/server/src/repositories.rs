@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use mistle_protocol::api::RepositoryCheck;
 use mistle_protocol::profile::Repository;
 use url::Url;
@@ -17,6 +19,8 @@ const MAX_BRANCHES: usize = 1000;
 const MAX_ENTRIES: usize = 10_000;
 /// The most of `packed-refs` that is read.
 const MAX_PACKED_REFS: u64 = 16 * 1024 * 1024;
+/// How much earlier than the clock a file's time may be: the kernel counts that in ticks.
+const CLOCK_TICK: Duration = Duration::from_millis(10);
 /// The longest source.
 const MAX_SOURCE: usize = 2048;
 /// The longest branch name.
@@ -194,6 +198,26 @@ fn branches(git: &Path) -> Vec<String> {
     branches
 }
 
+/// Whether a repository on this disk may have got commits, or another branch checked out, since
+/// then. Blocks: it looks at files. Of one elsewhere nothing is known, and the answer is no.
+pub fn changed_since(repository: &Repository, since: Timestamp) -> bool {
+    let folder = Path::new(&repository.source);
+    if !folder.is_absolute() {
+        return false;
+    }
+    let Some(git) = folder.canonicalize().ok().as_deref().and_then(git_dir) else {
+        return true;
+    };
+    let branch = repository.branch.clone().or_else(|| read_head(&git));
+    let branch = branch.map(|branch| git.join("refs/heads").join(branch));
+    let fixed = ["HEAD", "packed-refs", "reftable/tables.list"].map(|file| git.join(file));
+    let since = SystemTime::from(since) - CLOCK_TICK;
+    fixed.into_iter().chain(branch).any(|file| {
+        let changed = std::fs::symlink_metadata(file).and_then(|metadata| metadata.modified());
+        changed.is_ok_and(|changed| changed >= since)
+    })
+}
+
 fn read_head(git: &Path) -> Option<String> {
     let mut text = String::new();
     std::fs::File::open(git.join("HEAD"))
@@ -367,6 +391,35 @@ mod tests {
             });
             assert_eq!(check(&with_branch(source, wrong), &elsewhere), expected, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_changed_in_a_repository_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        real(folder.path());
+        let source = folder.path().to_str().unwrap();
+        let touch = |file: &str, at: SystemTime| {
+            let file = fs::File::open(folder.path().join(".git").join(file)).unwrap();
+            file.set_modified(at).unwrap();
+        };
+        let now = SystemTime::now();
+        let (before, after) = (now - Duration::from_secs(60), now + Duration::from_secs(60));
+        for file in ["HEAD", "packed-refs", "refs/heads/main", "refs/heads/feature/one"] {
+            if folder.path().join(".git").join(file).exists() {
+                touch(file, before);
+            }
+        }
+        let since = Timestamp::try_from(now).unwrap();
+        let changed = |repository: &Repository| changed_since(repository, since);
+        assert!(!changed(&repository(source)));
+        // Only what is cloned counts.
+        touch("refs/heads/feature/one", after);
+        assert!(!changed(&repository(source)));
+        assert!(changed(&with_branch(source, "feature/one")));
+        touch("HEAD", after);
+        assert!(changed(&repository(source)));
+        assert!(changed(&repository("/there/is/none")));
+        assert!(!changed(&repository("https://example.com/x.git")));
     }
 
     #[test]

@@ -25,6 +25,7 @@ const STEPS: &[Step] = &[
     step!(3, "0003_comments"),
     step!(4, "0004_attachments"),
     step!(5, "0005_session_index"),
+    step!(6, "0006_warm_sessions"),
 ];
 
 pub(crate) async fn run(store: &Store) -> Result<()> {

@@ -192,8 +192,9 @@ impl Store {
         loop {
             let rows = sqlx::query(
                 "SELECT s.id, s.organization_id, s.created_by, s.revision, s.journal_seq, s.boot_floor, s.ready, s.has_disk,
-                        s.recorded_bytes, s.document, s.profile
-                 FROM sessions s LEFT JOIN session_index i ON i.session_id = s.id WHERE i.session_id IS NULL LIMIT $1",
+                        s.recorded_bytes, s.document, s.profile, s.warm_until
+                 FROM sessions s LEFT JOIN session_index i ON i.session_id = s.id
+                 WHERE i.session_id IS NULL AND s.warm_until IS NULL LIMIT $1",
             )
             .bind(PAGE)
             .fetch_all(&self.writer)

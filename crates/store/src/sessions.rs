@@ -10,15 +10,19 @@ use mistle_protocol::id::{OrganizationId, SessionId, UserId};
 use mistle_protocol::profile::Profile;
 use mistle_protocol::session::{Session, SessionState};
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use crate::events::EventRow;
 use crate::idempotency::{Key, Outcome};
 use crate::messages::MessageRow;
 use crate::{
     Result, Store, StoreError, bigint, count, events, from_json, idempotency, messages, micros, parse_id,
-    session_index, to_json,
+    session_index, timestamp, to_json,
 };
+
+/// What [`session_row`] reads.
+const COLUMNS: &str = "organization_id, created_by, revision, journal_seq, boot_floor, ready, has_disk,
+    recorded_bytes, document, profile, warm_until";
 
 /// A session as it is stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +49,9 @@ pub struct SessionRow {
     pub has_disk: bool,
     /// Bytes of events that were stored so far.
     pub recorded_bytes: u64,
+    /// How long a session that was prepared before anyone asked for it waits for that. Such a
+    /// session is in no list.
+    pub warm_until: Option<Timestamp>,
 }
 
 /// Everything that one transaction changes about a session.
@@ -56,6 +63,13 @@ pub struct Change<'a> {
     pub events: &'a [EventRow],
     /// Messages that are new or changed.
     pub messages: &'a [MessageRow],
+}
+
+impl Change<'_> {
+    /// The text of its first message.
+    fn task(&self) -> &str {
+        self.messages.first().map_or("", |first| &first.entry.message.text)
+    }
 }
 
 impl Store {
@@ -71,8 +85,9 @@ impl Store {
             }
         }
         insert(&mut transaction, row).await?;
-        let task = change.messages.first().map_or("", |first| &first.entry.message.text);
-        session_index::insert(&mut transaction, row, task).await?;
+        if row.warm_until.is_none() {
+            session_index::insert(&mut transaction, row, change.task()).await?;
+        }
         write_rest(&mut transaction, change).await?;
         transaction.commit().await?;
         Ok(Outcome::Written)
@@ -88,6 +103,15 @@ impl Store {
 
     /// Carries a change out that a request under a key asks for and that makes `resource`.
     pub async fn commit_once(&self, change: &Change<'_>, key: Option<(&Key, &str, Timestamp)>) -> Result<Outcome> {
+        self.write(change, key, false).await
+    }
+
+    /// The same for a change that gives a warm session its task: from then on it is listed.
+    pub async fn adopt_session(&self, change: &Change<'_>, key: Option<(&Key, &str, Timestamp)>) -> Result<Outcome> {
+        self.write(change, key, true).await
+    }
+
+    async fn write(&self, change: &Change<'_>, key: Option<(&Key, &str, Timestamp)>, adopts: bool) -> Result<Outcome> {
         let mut transaction = self.begin().await?;
         if let Some((key, resource, now)) = key {
             let outcome = idempotency::take(&mut transaction, key, resource, now).await?;
@@ -96,28 +120,41 @@ impl Store {
             }
         }
         update(&mut transaction, change.row).await?;
+        if adopts {
+            session_index::insert(&mut transaction, change.row, change.task()).await?;
+        }
         write_rest(&mut transaction, change).await?;
         transaction.commit().await?;
         Ok(Outcome::Written)
     }
 
+    /// The sessions that wait to be adopted by a person.
+    pub async fn warm_sessions(&self, organization: OrganizationId, user: UserId) -> Result<Vec<SessionRow>> {
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM sessions
+             WHERE created_by = $1 AND organization_id = $2 AND warm_until IS NOT NULL AND state <> 'deleted' ORDER BY id"
+        )))
+        .bind(user.to_string())
+        .bind(organization.to_string())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(session_row).collect()
+    }
+
     /// A session, deleted ones included.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionRow>> {
-        let row = sqlx::query(
-            "SELECT organization_id, created_by, revision, journal_seq, boot_floor, ready, has_disk, recorded_bytes, document, profile
-             FROM sessions WHERE id = $1",
-        )
-        .bind(id.to_string())
-        .fetch_optional(&self.reader)
-        .await?;
+        let row = sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM sessions WHERE id = $1")))
+            .bind(id.to_string())
+            .fetch_optional(&self.reader)
+            .await?;
         row.as_ref().map(session_row).transpose()
     }
 
-    /// The sessions for which the server has something to do: all but those at rest, and the trash,
-    /// which has to be emptied.
+    /// The sessions for which the server has something to do: all but those at rest, and those that
+    /// have to go in time: the trash, and what nobody adopted.
     pub async fn unsettled_sessions(&self) -> Result<Vec<SessionId>> {
         let rows = sqlx::query(
-            "SELECT id FROM sessions WHERE state NOT IN ('created', 'stopped', 'failed')
+            "SELECT id FROM sessions WHERE state NOT IN ('created', 'stopped', 'failed') OR warm_until IS NOT NULL
              OR id IN (SELECT session_id FROM session_index WHERE purge_at > 0) ORDER BY id",
         )
         .fetch_all(&self.reader)
@@ -127,11 +164,13 @@ impl Store {
             .collect()
     }
 
-    /// How many sessions are in each state.
+    /// How many sessions of people are in each state.
     pub async fn count_sessions(&self) -> Result<Vec<(SessionState, u64)>> {
-        let rows = sqlx::query("SELECT state, COUNT(*) AS sessions FROM sessions GROUP BY state ORDER BY state")
-            .fetch_all(&self.reader)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT state, COUNT(*) AS sessions FROM sessions WHERE warm_until IS NULL GROUP BY state ORDER BY state",
+        )
+        .fetch_all(&self.reader)
+        .await?;
         rows.iter()
             .map(|row| {
                 let state: String = row.try_get("state")?;
@@ -170,8 +209,8 @@ impl Store {
 async fn insert(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -> Result<()> {
     sqlx::query(
         "INSERT INTO sessions (id, organization_id, created_by, revision, state, journal_seq, boot_floor, ready,
-                               has_disk, recorded_bytes, created_at, updated_at, document, profile)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                               has_disk, recorded_bytes, created_at, updated_at, document, profile, warm_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(row.session.id.to_string())
     .bind(row.organization_id.to_string())
@@ -187,6 +226,7 @@ async fn insert(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -
     .bind(micros(row.session.updated_at))
     .bind(to_json(&row.session, "sessions")?)
     .bind(to_json(&row.profile, "sessions")?)
+    .bind(row.warm_until.map(micros))
     .execute(&mut **transaction)
     .await?;
     Ok(())
@@ -195,7 +235,7 @@ async fn insert(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -
 async fn update(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -> Result<()> {
     let updated = sqlx::query(
         "UPDATE sessions SET revision = $2, state = $3, journal_seq = $4, boot_floor = $5, ready = $6,
-                             has_disk = $7, recorded_bytes = $8, updated_at = $9, document = $10
+                             has_disk = $7, recorded_bytes = $8, updated_at = $9, document = $10, warm_until = $11
          WHERE id = $1 AND revision = $2 - 1",
     )
     .bind(row.session.id.to_string())
@@ -208,6 +248,7 @@ async fn update(transaction: &mut Transaction<'static, Any>, row: &SessionRow) -
     .bind(bigint(row.recorded_bytes))
     .bind(micros(row.session.updated_at))
     .bind(to_json(&row.session, "sessions")?)
+    .bind(row.warm_until.map(micros))
     .execute(&mut **transaction)
     .await?;
     if updated.rows_affected() != 1 {
@@ -245,5 +286,6 @@ pub(crate) fn session_row(row: &AnyRow) -> Result<SessionRow> {
         ready: row.try_get::<i64, _>("ready")? != 0,
         has_disk: row.try_get::<i64, _>("has_disk")? != 0,
         recorded_bytes: count(row.try_get("recorded_bytes")?),
+        warm_until: row.try_get::<Option<i64>, _>("warm_until")?.map(timestamp),
     })
 }

@@ -26,6 +26,7 @@ struct New<'a> {
     profile: &'a str,
     state: SessionState,
     activity: Activity,
+    warm_until: Option<Timestamp>,
 }
 
 impl Default for New<'_> {
@@ -37,6 +38,7 @@ impl Default for New<'_> {
             profile: "default",
             state: SessionState::Stopped,
             activity: Activity::Idle,
+            warm_until: None,
         }
     }
 }
@@ -68,6 +70,7 @@ async fn create(store: &Store, organization_id: OrganizationId, new: New<'_>) ->
         ready: false,
         has_disk: false,
         recorded_bytes: 0,
+        warm_until: new.warm_until,
     };
     let message = compose(new.task.to_owned(), Delivery::Queue, None, None, at);
     let messages = [MessageRow {
@@ -315,5 +318,53 @@ async fn sessions_that_were_stored_before_there_was_an_index_are_found() {
         assert_eq!(found(store, organization, &text("blue")).await, []);
         let reopened = Store::connect(&database.url).await.unwrap();
         assert_eq!(found(&reopened, organization, &text("blue")).await, [id]);
+    }
+}
+
+#[tokio::test]
+async fn a_warm_session_is_its_makers_and_in_no_list_until_it_is_adopted() {
+    for database in databases().await {
+        let (store, organization) = (&database.store, OrganizationId::new());
+        let until = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap();
+        let new = New {
+            title: "",
+            task: "",
+            state: SessionState::Running,
+            warm_until: Some(until),
+            ..New::default()
+        };
+        let mut row = create(store, organization, new).await;
+        commit(store, &mut row, |session| session.activity = Activity::Working).await;
+        // Taking up what has no place in the lists takes it up neither.
+        let again = Store::connect(&database.url).await.unwrap();
+        for store in [store, &again] {
+            assert_eq!(found(store, organization, &SessionFilter::default()).await, []);
+            assert_eq!(store.session_facets(organization).await.unwrap().profiles, []);
+            assert_eq!(store.count_sessions().await.unwrap(), []);
+            assert_eq!(store.unsettled_sessions().await.unwrap(), [row.session.id]);
+        }
+        let warm = async |user| store.warm_sessions(organization, user).await.unwrap();
+        assert_eq!(warm(row.created_by).await[0].warm_until, Some(until));
+        assert_eq!(warm(UserId::new()).await, []);
+
+        row.revision += 1;
+        row.warm_until = None;
+        row.session.title = "Mend the fence".to_owned();
+        let message = compose("Paint it too".to_owned(), Delivery::Queue, None, None, Timestamp::now());
+        let messages = [MessageRow {
+            entry: Entry { position: 2, message },
+            state: MessageState::Queued,
+        }];
+        let change = Change {
+            row: &row,
+            events: &[],
+            messages: &messages,
+        };
+        assert_eq!(store.adopt_session(&change, None).await.unwrap(), Outcome::Written);
+        assert_eq!(warm(row.created_by).await, []);
+        for words in ["fence", "paint"] {
+            assert_eq!(found(store, organization, &text(words)).await, [row.session.id]);
+        }
+        assert_eq!(store.count_sessions().await.unwrap(), [(SessionState::Running, 1)]);
     }
 }

@@ -74,6 +74,7 @@ fn row(organization_id: OrganizationId) -> SessionRow {
         ready: false,
         has_disk: false,
         recorded_bytes: 0,
+        warm_until: None,
     }
 }
 

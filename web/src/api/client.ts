@@ -30,6 +30,7 @@ import type {
   Ticket,
   TicketPurpose,
   Token,
+  WarmSession,
 } from "./types";
 
 export const API = "/api/v1";
@@ -221,6 +222,8 @@ export const api = {
   session: (id: string) => request<Session>(session(id), { action: "Load session" }),
   createSession: (body: NewSession, idempotencyKey: string) =>
     request<Session>("/sessions", { action: "Start session", method: "POST", body, idempotencyKey }),
+  warmSession: (body: NewSession) =>
+    request<WarmSession>("/sessions/warm", { action: "Prepare a session", method: "POST", body }),
   patchSession: (id: string, body: SessionPatch) =>
     request<Session>(session(id), { action: "Rename session", method: "PATCH", body }),
   startSession: (id: string) =>

@@ -579,7 +579,10 @@ export interface components {
             /** @description `host`, `host:port` (443 and 80 otherwise) or `*.domain` for every name below it. */
             allow?: string[];
         };
-        /** @description One outgoing connection of a sandbox. Never a header value or a body. */
+        /**
+         * @description One outgoing connection of a sandbox. Never a header value or a body. There from the moment at which
+         *     it was decided about, and completed at its end.
+         */
         EgressRecord: {
             /** @description Its id. */
             id: components["schemas"]["EgressId"];
@@ -622,9 +625,10 @@ export interface components {
             bytes_in: number;
             /**
              * Format: int64
-             * @description How long it lasted, in milliseconds.
+             * @description How long it lasted, in milliseconds. None as long as it is open, and for good when the server
+             *     was killed before it ended: then the bytes were not counted either.
              */
-            duration_ms: number;
+            duration_ms?: number | null;
         };
         /** @description What happened: in the sandbox, or to the session itself. */
         EventBody: components["schemas"]["ServerEvent"] | components["schemas"]["AgentEvent"];
@@ -1102,9 +1106,10 @@ export interface components {
                 bytes_in: number;
                 /**
                  * Format: int64
-                 * @description How long it lasted, in milliseconds.
+                 * @description How long it lasted, in milliseconds. None as long as it is open, and for good when the server
+                 *     was killed before it ended: then the bytes were not counted either.
                  */
-                duration_ms: number;
+                duration_ms?: number | null;
             }[];
             /** @description Give it as `cursor` for the next page; none on the last. */
             next_cursor?: string | null;
@@ -1697,6 +1702,9 @@ export interface components {
             /** @enum {string} */
             type: "skipped";
         } | {
+            /** @enum {string} */
+            type: "screen";
+        } | {
             /**
              * Format: int32
              * @description Exit code; 128 plus the signal's number when one ended it.
@@ -1897,9 +1905,14 @@ export interface components {
             /** @description The fingerprints of the diffs that were viewed, the latest first, with spaces between. */
             fingerprint: string;
         };
-        /** @description A folder to work in. */
-        Workspace: {
-            /** @description For a person; unique in its session. */
+        /** @description A session that is prepared before its task is there. */
+        WarmSession: {
+            /**
+             * Format: date-time
+             * @description Until when it waits for its task; none when the server prepares no sessions, or has no room.
+             */
+            until?: string | null;
+        };
         /** @description How a working tree is watched. */
         WatchMode: {
             /** @enum {string} */
@@ -1913,6 +1926,9 @@ export interface components {
             /** @enum {string} */
             kind: "rescan";
         };
+        /** @description A folder to work in. */
+        Workspace: {
+            /** @description For a person; unique in its session. */
             name: string;
             /** @description Its path in the sandbox. */
             path: string;

@@ -21,6 +21,7 @@ export type MessagePatch = Schemas["MessagePatch"];
 export type ModelOption = Schemas["ModelOption"];
 export type NewMessage = Schemas["NewMessage"];
 export type NewSession = Schemas["NewSession"];
+export type WarmSession = Schemas["WarmSession"];
 export type NewTerminal = Schemas["NewTerminal"];
 export type NewTui = Schemas["NewTui"];
 export type NoticeLevel = Schemas["NoticeLevel"];

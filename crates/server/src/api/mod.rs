@@ -103,6 +103,7 @@ fn authenticated() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(sessions::list, sessions::create))
+        .routes(routes!(sessions::warm))
         .routes(routes!(sessions::show, sessions::change, sessions::delete))
         .routes(routes!(sessions::facets))
         .routes(routes!(sessions::restore))

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use mistle_protocol::api::{NewSession, Page, SessionFacets, SessionPatch, SessionStatus};
+use mistle_protocol::api::{NewSession, Page, SessionFacets, SessionPatch, SessionStatus, WarmSession};
 use mistle_protocol::id::SessionId;
 use mistle_protocol::session::Session;
 
@@ -99,6 +99,19 @@ pub(crate) async fn create(
 ) -> ApiResult<(StatusCode, Json<Session>)> {
     let session = app.sessions.create(&caller.ctx, new, key.as_deref()).await?;
     Ok((StatusCode::CREATED, Json(session)))
+}
+
+/// Prepares a session while its task is being typed. Creating one of the same kind in time, with
+/// the same profile, repositories, folders, model and effort, then gives the task to it; nothing
+/// else tells of it. Each person has one: another kind replaces it. `task` may be empty.
+#[utoipa::path(post, operation_id = "sessions_warm", path = "/sessions/warm", tag = "sessions", request_body = NewSession, responses((status = 200, body = WarmSession)))]
+pub(crate) async fn warm(
+    State(app): State<App>,
+    caller: Caller,
+    Json(new): Json<NewSession, MAX_MESSAGE_BODY>,
+) -> ApiResult<Json<WarmSession>> {
+    let until = app.sessions.warm(&caller.ctx, new).await?;
+    Ok(Json(WarmSession { until }))
 }
 
 /// A session.

@@ -96,6 +96,7 @@ pub(super) struct HostImage {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sessions {
     pub(super) keep_deleted: Option<SignedDuration>,
+    pub(super) warm: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -213,12 +213,15 @@ pub struct Sandbox {
 pub struct Sessions {
     /// How long a session that was deleted can be restored; zero destroys it at once.
     pub keep_deleted: SignedDuration,
+    /// Whether a session is prepared while its task is being typed.
+    pub warm: bool,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
         Self {
             keep_deleted: KEEP_DELETED,
+            warm: true,
         }
     }
 }
@@ -755,7 +758,10 @@ fn complete(file: file::File, path: Option<PathBuf>, at: &Path, location: &Locat
             uid_base: file.sandbox.uid_base,
             shim: None,
         },
-        sessions: Sessions { keep_deleted },
+        sessions: Sessions {
+            keep_deleted,
+            warm: file.sessions.warm.unwrap_or(true),
+        },
         limits,
         data_dir,
     })

@@ -14,8 +14,9 @@ use mistle_store::idempotency::{Key, Outcome};
 use mistle_store::messages::MessageState;
 use mistle_store::sessions::SessionRow;
 
+use super::driver::Adoption;
 use super::record::Draft;
-use super::{MAX_NAME, MAX_TITLE, Result, SessionError, Shared, attachments, driver, internal, of_store, plan};
+use super::{MAX_NAME, MAX_TITLE, Result, SessionError, Shared, attachments, driver, internal, of_store, plan, warm};
 use crate::profiles;
 use crate::repositories::{self, RepositoryError};
 
@@ -39,28 +40,25 @@ pub(super) async fn create(
     }
     let attachments = attachments::found(shared, ctx, None, &new.attachments, false).await?;
     check_task(&new.task, !attachments.is_empty())?;
-    check_name("model-invalid", "/model", new.model.as_deref())?;
-    check_name("effort-invalid", "/effort", new.effort.as_deref())?;
     let title = match &new.title {
         Some(given) => title(given)?,
         None => Some(title_of(&new.task))
             .filter(|title| !title.is_empty())
             .unwrap_or_else(|| attachments.first().map_or_else(String::new, |file| file.name.clone())),
     };
-    let profile = profile(shared, new.profile.as_deref())?;
-    let repositories = check_repositories(shared, new.repository, new.repositories).await?;
-    let workspaces = plan::workspaces(repositories, check_plain(new.workspaces)?);
-    check_names(&workspaces)?;
-    let primary = primary(&workspaces, new.primary.as_deref())?;
-    check_room(shared)?;
-
-    let row = row(
-        shared, ctx, now, title, profile, workspaces, &primary, new.model, new.effort,
-    );
-    let mut queue = Queue::default();
-    let mut task = queue::compose(new.task, Delivery::Steer, None, None, now);
+    let mut task = queue::compose(new.task.clone(), Delivery::Steer, None, None, now);
     task.destination = Destination::New;
     task.attachments = attachments;
+    let mut row = chosen(shared, ctx, now, new).await?;
+    check_room(shared)?;
+    match warm::adopt(shared, &row, &title, &task, key.as_ref()).await? {
+        Adoption::Adopted(session) => return Ok(*session),
+        Adoption::Repeated(resource) => return repeated(shared, &resource).await,
+        Adoption::Gone => {}
+    }
+
+    row.session.title = title;
+    let mut queue = Queue::default();
     let task = queue
         .push(task)
         .map_err(|denied| invalid("task-invalid", "/task", denied.to_string()))?;
@@ -87,6 +85,20 @@ pub(super) async fn create(
     }
 }
 
+/// A session as a request chooses it, without a title and a task.
+pub(super) async fn chosen(shared: &Shared, ctx: &OpContext, now: Timestamp, new: NewSession) -> Result<SessionRow> {
+    check_name("model-invalid", "/model", new.model.as_deref())?;
+    check_name("effort-invalid", "/effort", new.effort.as_deref())?;
+    let profile = profile(shared, new.profile.as_deref())?;
+    let repositories = check_repositories(shared, new.repository, new.repositories).await?;
+    let workspaces = plan::workspaces(repositories, check_plain(new.workspaces)?);
+    check_names(&workspaces)?;
+    let primary = primary(&workspaces, new.primary.as_deref())?;
+    Ok(row(
+        shared, ctx, now, profile, workspaces, &primary, new.model, new.effort,
+    ))
+}
+
 /// A session that an earlier request under the same key made.
 async fn repeated(shared: &Arc<Shared>, resource: &str) -> Result<Session> {
     let gone = SessionError::NotFound { what: "session" };
@@ -102,7 +114,6 @@ fn row(
     shared: &Shared,
     ctx: &OpContext,
     now: Timestamp,
-    title: String,
     profile: Profile,
     workspaces: Vec<Workspace>,
     primary: &Workspace,
@@ -112,7 +123,7 @@ fn row(
     let summary = profiles::summary(&shared.needs.config, &profile);
     let session = Session {
         id: SessionId::new(),
-        title,
+        title: String::new(),
         state: SessionState::Created,
         state_since: now,
         activity: Activity::Idle,
@@ -153,6 +164,7 @@ fn row(
         ready: false,
         has_disk: false,
         recorded_bytes: 0,
+        warm_until: None,
     }
 }
 
@@ -299,10 +311,10 @@ async fn check_repository(shared: &Shared, repository: Repository, row: Option<u
     })
 }
 
-/// Whether one more session may run.
+/// Whether one more session may run. One that is warm takes nobody's place.
 pub(super) fn check_room(shared: &Shared) -> Result<()> {
     let limit = shared.needs.config.limits.running_sessions;
-    if shared.running() < limit as usize {
+    if shared.running(|view| !view.warm) < limit as usize {
         return Ok(());
     }
     let message = format!("{limit} sessions run already, which is this server's limit. Stop one first.");

@@ -73,6 +73,14 @@ pub(super) enum Command {
         patch: ConversationPatch,
         reply: Reply<ConversationSummary>,
     },
+    /// A warm session becomes someone's.
+    Adopt {
+        title: String,
+        /// Boxed like that of `Send`.
+        task: Box<QueuedMessage>,
+        key: Option<Key>,
+        reply: Reply<Adoption>,
+    },
     Send {
         /// Boxed, for it is much larger than what else is asked.
         message: Box<QueuedMessage>,
@@ -85,6 +93,17 @@ pub(super) enum Command {
         reply: Reply<QueuedMessage>,
     },
     RemoveMessage(MessageId, Reply<()>),
+}
+
+/// What became of a wish to adopt.
+#[derive(Debug)]
+pub(super) enum Adoption {
+    /// It is the session, and has its task.
+    Adopted(Box<Session>),
+    /// An earlier request under the same key made this session.
+    Repeated(String),
+    /// It is on its way out, or someone's already.
+    Gone,
 }
 
 /// What the task's own helpers report.
@@ -120,6 +139,8 @@ pub(super) struct View {
     /// The folder of the primary workspace.
     pub(super) cwd: String,
     pub(super) control: Option<Control>,
+    /// Whether it waits to be adopted.
+    pub(super) warm: bool,
 }
 
 /// How others reach a session's task.
@@ -174,6 +195,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, row: SessionRow, queue: Queue, running
         state: row.session.state,
         cwd: row.session.cwd.clone(),
         control: None,
+        warm: row.warm_until.is_some(),
     });
     let handle = Handle {
         commands: commands_sender,
@@ -223,6 +245,7 @@ fn stored(row: &SessionRow) -> Stored {
         since: session.state_since,
         trouble: session.trouble.clone().filter(|_| of_sandbox),
         trash: session.deletion,
+        warm: row.warm_until,
         ready: row.ready,
     }
 }
@@ -230,6 +253,10 @@ fn stored(row: &SessionRow) -> Stored {
 impl Task {
     fn id(&self) -> SessionId {
         self.row.session.id
+    }
+
+    fn is_warm(&self) -> bool {
+        self.row.warm_until.is_some()
     }
 
     async fn run(mut self, effects: Vec<Effect>) {
@@ -297,6 +324,14 @@ impl Task {
             }
             Command::ChangeConversation { id, patch, reply } => {
                 let _ = reply.send(self.change_conversation(&id, patch).await);
+            }
+            Command::Adopt {
+                title,
+                task,
+                key,
+                reply,
+            } => {
+                let _ = reply.send(self.adopt(title, *task, key).await);
             }
             Command::Send { message, key, reply } => {
                 let answer = self.send(*message, key).await;
@@ -451,6 +486,35 @@ impl Task {
         }
         self.carry_out(effects).await;
         Ok(self.row.session.clone())
+    }
+
+    /// Gives a warm session its task, in one transaction with that it is someone's.
+    async fn adopt(&mut self, title: String, task: QueuedMessage, key: Option<Key>) -> Result<Adoption, SessionError> {
+        let (machine, before) = (self.machine.clone(), self.queue.clone());
+        if !self.machine.adopt() {
+            return Ok(Adoption::Gone);
+        }
+        let mut draft = Draft::of(&self.row);
+        draft.adopted(title, &self.machine);
+        let outcome = match self.queue.push(task) {
+            Ok(entry) => {
+                draft.message(entry, MessageState::Queued);
+                let key = key.map(|key| (key, self.id().to_string()));
+                self.commit_queue(draft, key, before).await
+            }
+            Err(denied) => Err(denied_message(denied, "/task")),
+        };
+        if self.is_warm() {
+            self.machine = machine;
+        }
+        Ok(match outcome? {
+            Outcome::Repeated { resource } => Adoption::Repeated(resource),
+            Outcome::Written => {
+                metrics::counter!("mistle_sessions_created_total").increment(1);
+                tracing::info!(session = %self.id(), state = ?self.row.session.state, "a warm session was adopted");
+                Adoption::Adopted(Box::new(self.row.session.clone()))
+            }
+        })
     }
 
     async fn send(&mut self, mut message: QueuedMessage, key: Option<Key>) -> Result<QueuedMessage, SessionError> {
@@ -984,7 +1048,7 @@ impl Task {
         });
         if purged.await.is_ok() {
             self.shared.needs.attachments.sweep_soon();
-            count_state(self.row.session.state, -1.0);
+            self.count(-1.0);
             self.purged = true;
         }
     }
@@ -995,7 +1059,13 @@ impl Task {
             .as_ref()
             .map(|(key, resource)| (key, resource.as_str(), draft.row.session.updated_at));
         let draft = self.counted(draft);
-        match self.shared.needs.store.commit_once(&draft.change(), key).await {
+        let store = &self.shared.needs.store;
+        let stored = if draft.adopts {
+            store.adopt_session(&draft.change(), key).await
+        } else {
+            store.commit_once(&draft.change(), key).await
+        };
+        match stored {
             Ok(Outcome::Written) => {
                 self.committed(draft);
                 Ok(Outcome::Written)
@@ -1082,10 +1152,16 @@ impl Task {
         let before = self.row.session.state;
         let after = row.session.state;
         let looks_different = looks_different(&self.row.session, &row.session);
+        let moved = before != after || self.row.warm_until != row.warm_until;
+        if moved {
+            self.count(-1.0);
+        }
         self.row = row;
+        if moved {
+            self.count(1.0);
+            self.publish_view();
+        }
         if before != after {
-            count_state(before, -1.0);
-            count_state(after, 1.0);
             tracing::info!(session = %self.id(), from = ?before, to = ?after, "session state");
             if after == SessionState::Running
                 && let Some(started) = self.started.take()
@@ -1095,9 +1171,15 @@ impl Task {
             if is_at_rest(after) {
                 self.watcher = None;
             }
-            self.publish_view();
         }
         self.announce(events, queue_changed, looks_different);
+    }
+
+    /// Keeps `mistle_sessions` in step, of which a warm session is no part.
+    fn count(&self, by: f64) {
+        if !self.is_warm() {
+            count_state(self.row.session.state, by);
+        }
     }
 
     fn announce(&self, events: Vec<SessionEvent>, queue_changed: bool, looks_different: bool) {
@@ -1109,7 +1191,7 @@ impl Task {
             events,
             comments: false,
         });
-        if looks_different {
+        if looks_different && !self.is_warm() {
             let _ = self.shared.updates.send(update.clone());
         }
         // Nobody listening is fine.
@@ -1122,6 +1204,7 @@ impl Task {
             state: self.row.session.state,
             cwd: self.row.session.cwd.clone(),
             control,
+            warm: self.is_warm(),
         });
     }
 

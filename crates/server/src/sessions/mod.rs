@@ -22,6 +22,7 @@
 //! | `terminals` | its terminals as everyone sees them |
 //! | `watched` | lists that the daemon tells as they change |
 //! | `tui` | the runtime's own interface in a terminal |
+//! | `warm` | sessions that are prepared while their task is typed |
 //! | `workspaces` | which folder is the primary one |
 //! | `trouble` | what is wrong, in words |
 //!
@@ -47,6 +48,7 @@ mod terminals;
 mod tests;
 mod trouble;
 mod tui;
+mod warm;
 mod watched;
 mod workspaces;
 
@@ -189,6 +191,8 @@ struct Shared {
     ports: Watches<Port>,
     /// The sessions whose terminals somebody reads.
     terminals: Watches<TerminalInfo>,
+    /// Held by whoever prepares a session, so that each person has one.
+    warming: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -225,17 +229,20 @@ impl Shared {
             events,
             comments: false,
         };
+        let listed = row.warm_until.is_none();
         self.handles()
             .insert(session.id, driver::spawn(self, row, queue, false));
-        let _ = self.updates.send(Arc::new(update));
+        if listed {
+            let _ = self.updates.send(Arc::new(update));
+        }
         session
     }
 
-    /// How many sessions have processes.
-    fn running(&self) -> usize {
+    /// How many sessions of some kind have processes.
+    fn running(&self, counts: impl Fn(&View) -> bool) -> usize {
         let runs = |handle: &&Handle| {
-            let state = handle.view.borrow().state;
-            !record::is_at_rest(state) && state != SessionState::Deleted
+            let view = handle.view.borrow();
+            !record::is_at_rest(view.state) && view.state != SessionState::Deleted && counts(&view)
         };
         self.handles().values().filter(runs).count()
     }
@@ -250,6 +257,7 @@ impl Sessions {
             updates: broadcast::channel(MAX_BEHIND_ALL).0,
             ports: Watches::default(),
             terminals: Watches::default(),
+            warming: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -601,7 +609,7 @@ impl Sessions {
     /// A session that the actor may do this to.
     async fn row(&self, ctx: &OpContext, id: SessionId, action: Action) -> Result<SessionRow> {
         let row = self.shared.needs.store.session(id).await.map_err(internal)?;
-        let row = row.filter(|row| row.session.state != SessionState::Deleted);
+        let row = row.filter(|row| row.session.state != SessionState::Deleted && row.warm_until.is_none());
         let row = row.ok_or(SessionError::NotFound { what: "session" })?;
         let thing = Ownership {
             organization_id: row.organization_id,

@@ -16,6 +16,8 @@ pub(super) struct Draft {
     pub(super) row: SessionRow,
     events: Vec<EventRow>,
     messages: Vec<MessageRow>,
+    /// Whether it makes a warm session someone's.
+    pub(super) adopts: bool,
 }
 
 impl Draft {
@@ -28,6 +30,7 @@ impl Draft {
             row,
             events: Vec::new(),
             messages: Vec::new(),
+            adopts: false,
         }
     }
 
@@ -43,6 +46,7 @@ impl Draft {
         }
         session.deletion = machine.trash();
         self.row.ready = machine.ready();
+        self.row.warm_until = machine.warm_until();
         if state == session.state && machine.since() == session.state_since {
             return;
         }
@@ -54,6 +58,14 @@ impl Draft {
             trouble: machine.trouble().cloned(),
         });
         self.event(machine.since(), body, None);
+    }
+
+    /// Takes over that a warm session is someone's, who calls it by a title.
+    pub(super) fn adopted(&mut self, title: String, machine: &Machine) {
+        self.adopts = true;
+        self.row.session.title = title;
+        self.row.session.created_at = self.row.session.updated_at;
+        self.state(machine);
     }
 
     /// Takes over a journal entry.

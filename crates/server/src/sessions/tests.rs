@@ -973,3 +973,208 @@ async fn whoever_looks_is_told_that_comments_changed() {
     let told = async { while !matches!(live.next().await, Some(LiveMessage::Comments)) {} };
     tokio::time::timeout(LIMIT, told).await.unwrap();
 }
+
+impl Bench {
+    async fn warm(&self, new: NewSession) -> Option<Timestamp> {
+        self.sessions.warm(&self.ctx, new).await.unwrap()
+    }
+
+    /// The sessions that wait to be adopted.
+    async fn waiting(&self) -> Vec<SessionRow> {
+        let store = &self.sessions.shared.needs.store;
+        let (organization, user) = (self.ctx.organization_id, self.ctx.user_id);
+        store.warm_sessions(organization, user).await.unwrap()
+    }
+
+    /// The sessions of the list.
+    async fn listed(&self) -> Vec<SessionId> {
+        let filter = SessionFilter::default();
+        let page = self.sessions.list(&self.ctx, &filter, None, 10).await.unwrap();
+        page.data.into_iter().map(|session| session.id).collect()
+    }
+
+    /// The one that waits.
+    async fn prepared(&self) -> SessionId {
+        self.warm(NewSession::default()).await.expect("there is room");
+        let waiting = self.waiting().await;
+        assert_eq!(waiting.len(), 1);
+        waiting[0].session.id
+    }
+
+    /// Waits until everything of a session is gone.
+    async fn until_gone(&self, id: SessionId) {
+        let store = &self.sessions.shared.needs.store;
+        let gone = async {
+            while self.sandboxes.dir(id).exists() || store.session(id).await.unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, gone).await.unwrap();
+    }
+
+    /// Waits until a session that waits has processes and a runtime.
+    async fn until_warm(&self, id: SessionId) {
+        let mut view = self.sessions.shared.handles()[&id].view.clone();
+        let running = view.wait_for(|view| view.state == SessionState::Running);
+        tokio::time::timeout(LIMIT, running).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_warm_session_is_nobodys_business_until_it_is_adopted_with_its_task() {
+    let bench = Bench::new().await;
+    let mut all = bench.sessions.live_all(&bench.ctx).await.unwrap();
+    let id = bench.prepared().await;
+    // The same wish again is the same session.
+    assert_eq!(bench.prepared().await, id);
+    let (peer, mut deliveries) = Peer::new();
+    let _connection = peer.dials(bench.sandboxes.dir(id)).await;
+    peer.is_ready();
+    bench.until_warm(id).await;
+    let hidden = bench.sessions.get(&bench.ctx, id).await;
+    assert!(matches!(hidden, Err(SessionError::NotFound { .. })), "{hidden:?}");
+    assert_eq!(bench.listed().await, []);
+
+    let new = NewSession {
+        task: "do it\nwith care".to_owned(),
+        ..NewSession::default()
+    };
+    for _ in 0..2 {
+        let created = bench
+            .sessions
+            .create(&bench.ctx, new.clone(), Some("key"))
+            .await
+            .unwrap();
+        assert_eq!((created.id, created.title.as_str()), (id, "do it"));
+    }
+    assert_eq!(deliveries.recv().await.unwrap().text, "do it\nwith care");
+    bench.until(id, |session| session.queued == 0).await;
+    peer.ends_turn("t");
+    bench.send(id, "then", Delivery::Queue).await;
+    assert_eq!(deliveries.recv().await.unwrap().text, "then");
+    assert_eq!(bench.waiting().await, []);
+    // The first that anyone hears of it is that it is somebody's.
+    let heard = tokio::time::timeout(LIMIT, all.next()).await.unwrap().unwrap();
+    let LiveMessage::Session { session } = heard else {
+        panic!("{heard:?}")
+    };
+    assert_eq!((session.id, session.title.as_str()), (id, "do it"));
+    assert_eq!(bench.listed().await, [id]);
+}
+
+#[tokio::test]
+async fn one_that_is_on_its_way_is_adopted_too_also_by_the_next_server() {
+    let mut bench = Bench::new().await;
+    let id = bench.prepared().await;
+    bench.restart().await;
+    assert_eq!(bench.create().await, id);
+    let (peer, mut deliveries) = Peer::new();
+    let _connection = peer.dials(bench.sandboxes.dir(id)).await;
+    peer.is_ready();
+    assert_eq!(deliveries.recv().await.unwrap().text, "do it");
+}
+
+#[tokio::test]
+async fn another_choice_replaces_it_and_is_not_served_by_it() {
+    let bench = Bench::new().await;
+    let first = bench.prepared().await;
+    let other = NewSession {
+        workspaces: vec!["notes".to_owned()],
+        ..NewSession::default()
+    };
+    bench.warm(other).await.expect("there is room");
+    bench.until_gone(first).await;
+    let second = bench.waiting().await[0].session.id;
+    assert_ne!(bench.create().await, second);
+    assert_eq!(bench.waiting().await[0].session.id, second);
+
+    // What can't be had is said, and leaves nothing behind.
+    let wrong = NewSession {
+        profile: Some("no such".to_owned()),
+        ..NewSession::default()
+    };
+    let refused = bench.sessions.warm(&bench.ctx, wrong).await;
+    assert!(
+        matches!(
+            refused,
+            Err(SessionError::Invalid {
+                kind: "profile-not-found",
+                ..
+            })
+        ),
+        "{refused:?}"
+    );
+    bench.until_gone(second).await;
+}
+
+#[tokio::test]
+async fn a_colleague_adopts_no_session_of_mine() {
+    let bench = Bench::new().await;
+    let id = bench.prepared().await;
+    let colleague = OpContext {
+        user_id: UserId::new(),
+        ..bench.ctx.clone()
+    };
+    let new = NewSession {
+        task: "do it".to_owned(),
+        ..NewSession::default()
+    };
+    let created = bench.sessions.create(&colleague, new, None).await.unwrap();
+    assert_ne!(created.id, id);
+    assert_eq!(bench.create().await, id);
+}
+
+#[tokio::test]
+async fn one_that_nobody_adopted_goes_in_time_whichever_server_runs_then() {
+    let mut bench = Bench::new().await;
+    let id = bench.prepared().await;
+    bench.sessions.shutdown().await;
+    let store = bench.sessions.shared.needs.store.clone();
+    let mut row = store.session(id).await.unwrap().unwrap();
+    row.warm_until = Some(Timestamp::now());
+    row.revision += 1;
+    let change = Change {
+        row: &row,
+        events: &[],
+        messages: &[],
+    };
+    store.commit(&change).await.unwrap();
+    bench.restart().await;
+    bench.until_gone(id).await;
+    assert_ne!(bench.create().await, id);
+}
+
+#[tokio::test]
+async fn one_that_fails_goes_and_the_session_is_created_without_it() {
+    let bench = Bench::new().await;
+    let broken = SandboxError::NotFound(SessionId::new());
+    bench.sandboxes.starts.lock().unwrap().push_back(broken);
+    let id = bench.prepared().await;
+    bench.until_gone(id).await;
+    let created = bench.create().await;
+    let (peer, mut deliveries) = Peer::new();
+    let _connection = peer.dials(bench.sandboxes.dir(created)).await;
+    peer.is_ready();
+    assert_eq!(deliveries.recv().await.unwrap().text, "do it");
+}
+
+#[tokio::test]
+async fn none_is_prepared_when_that_is_off_or_there_is_no_room() {
+    let off = Bench::configured("[sessions]\nwarm = false").await;
+    assert_eq!(off.warm(NewSession::default()).await, None);
+    assert_eq!(off.waiting().await, []);
+
+    let full = Bench::configured("[limits]\nrunning_sessions = 1").await;
+    let id = full.prepared().await;
+    // It takes nobody's place.
+    let colleague = OpContext {
+        user_id: UserId::new(),
+        ..full.ctx.clone()
+    };
+    assert_eq!(
+        full.sessions.warm(&colleague, NewSession::default()).await.unwrap(),
+        None
+    );
+    assert_eq!(full.create().await, id);
+    assert_eq!(full.warm(NewSession::default()).await, None);
+}

@@ -26,6 +26,7 @@ pub(crate) async fn session(store: &Store) -> SessionRow {
         ready: false,
         has_disk: false,
         recorded_bytes: 0,
+        warm_until: None,
     };
     let change = Change {
         row: &row,

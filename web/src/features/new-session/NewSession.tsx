@@ -21,7 +21,8 @@ import { runtimeName } from "../session/status";
 import { FolderRows } from "./FolderRows";
 import "./new-session.css";
 import { choiceOf } from "./RepositoryField";
-import { FORGOTTEN, type Remembered, remember, rememberedFolders } from "./remembered";
+import { draftFolders, FORGOTTEN, type Remembered, remember, rememberedFolders } from "./remembered";
+import { useWarm } from "./use-warm";
 import { asked, errorOf, type Folders, offeredFolders } from "./workspaces";
 
 const MAX_BYTES = 1024 * 1024;
@@ -128,8 +129,9 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
   const current = profiles.find((summary) => summary.profile.name === remembered.profile) ?? first;
   const offered = current.profile.repositories;
 
-  // What a profile has on offer is chosen until a person chooses otherwise.
-  const [edited, setEdited] = useState<Folders>();
+  // What a profile has on offer is chosen until a person chooses otherwise; that stays with the task.
+  const [kept, setEdited] = useStored<Folders | null>("draft:new-folders", null);
+  const edited = draftFolders(kept);
   const folders = edited ?? rememberedFolders(remembered) ?? offeredFolders(current.profile);
 
   const [error, setError] = useState<ApiError>();
@@ -164,6 +166,14 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
   useEffect(() => {
     key.current = newIdempotencyKey();
   }, [fileIds]);
+  const [typing, setTyping] = useState(false);
+  const wanted = {
+    profile: current.profile.name,
+    ...asked(folders, offered),
+    model: remembered.model ? (resolved.model?.id ?? null) : null,
+    effort: remembered.effort ? (resolved.effort ?? null) : null,
+  };
+  useWarm(wanted, typing && !sending && !current.unavailable);
   const startNow = async () => {
     if (sending || files.failed > 0) return;
     if (!task.trim() && files.done.length === 0) {
@@ -176,11 +186,8 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
     try {
       const session = await api.createSession(
         {
-          profile: current.profile.name,
-          ...asked(folders, offered),
+          ...wanted,
           task,
-          model: remembered.model ? (resolved.model?.id ?? null) : null,
-          effort: remembered.effort ? (resolved.effort ?? null) : null,
           ...(files.done.length > 0 && { attachments: files.done.map((file) => file.id) }),
         },
         key.current,
@@ -190,6 +197,7 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
         remember(remembered, { profile: current.profile.name, ...folders, model, effort }, offered),
       );
       setTask("");
+      setEdited(null);
       draftsOf(NEW).take();
       applySession(client, session);
       navigate(`/s/${session.id}`);
@@ -268,6 +276,7 @@ function Form({ profiles, first }: { profiles: readonly ProfileSummary[]; first:
           onPaste={(event) => pasteFiles(NEW, event)}
           onChange={(event) => {
             setTask(event.target.value);
+            setTyping(event.target.value.trim() !== "");
             setEmpty(false);
             key.current = newIdempotencyKey();
           }}

@@ -30,6 +30,12 @@ export function rememberedFolders({ profile, rows, primary }: Remembered): Folde
   return { rows, primary: primary < rows.length ? primary : 0 };
 }
 
+/** The folders of a session that was not started yet; none when they are as they were offered. */
+export const draftFolders = (kept: Folders | null): Folders | undefined =>
+  kept?.rows?.length
+    ? { rows: kept.rows, primary: kept.primary < kept.rows.length ? kept.primary : 0 }
+    : undefined;
+
 export function remember(
   before: Remembered,
   used: Omit<Remembered, "recent">,
