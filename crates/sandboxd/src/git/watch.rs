@@ -212,20 +212,22 @@ impl Task {
 
     async fn rescan(&self) {
         let interval_ms = u64::try_from(RESCAN.as_millis()).unwrap_or_default();
+        // Before it is told how the tree is watched: what changes from then on has to differ.
+        let mut last = self.look().await;
         self.set_mode(WatchMode::Rescan { interval_ms });
-        let mut last = None;
         loop {
-            let digest = match &self.repository {
-                Some(repository) => digest(repository).await.ok(),
-                // Without git there is nothing that is compared.
-                None => None,
-            };
-            if last.is_some() && digest != last {
+            tokio::time::sleep(RESCAN).await;
+            let seen = self.look().await;
+            if seen != last {
                 self.tell();
             }
-            last = digest;
-            tokio::time::sleep(RESCAN).await;
+            last = seen;
         }
+    }
+
+    /// Stands for what is there; none without git, when nothing is compared.
+    async fn look(&self) -> Option<Vec<u8>> {
+        digest(self.repository.as_ref()?).await.ok()
     }
 }
 

@@ -145,13 +145,13 @@ async fn a_tree_of_too_many_folders_is_looked_at_again_and_again() {
         }
     };
     assert!(matches!(rescan, WatchMode::Rescan { interval_ms: 1.. }), "{rescan:?}");
+    world.write("39/x", "another");
+    lines.changed().await;
     let known = world
         .list(mistle_protocol::changes::Scope::Uncommitted)
         .await
         .files
         .len();
-    world.write("39/x", "another");
-    lines.changed().await;
     world.write("deep/er/x", "x");
     lines.changed().await;
     world.git(&["add", "-A"]);
