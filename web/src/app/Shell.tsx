@@ -1,6 +1,5 @@
 import { lazy, Suspense, useEffect, useMemo, useState } from "react";
 import { Route, Switch, useLocation } from "wouter";
-import { NewSession } from "../features/new-session/NewSession";
 import { useDesktopNotifications } from "../features/notifications/desktop";
 import { BackBar } from "../features/session/BackBar";
 import { useTabBadge } from "../features/session/favicon";
@@ -19,6 +18,12 @@ import { useThemeChoice } from "../ui/theme";
 import { ErrorBoundary } from "./ErrorBoundary";
 import { orderedSessions } from "./order";
 import "./shell.css";
+
+// The page of a session does not wait for the page that starts one, nor that one to be clicked on.
+const loadNewSession = () => import("../features/new-session/NewSession");
+const NewSession = lazy(async () => ({ default: (await loadNewSession()).NewSession }));
+if (["/", "/new"].includes(window.location.pathname)) void loadNewSession();
+else window.addEventListener("load", () => setTimeout(loadNewSession), { once: true });
 
 // What is seldom opened is no part of what every visit waits for.
 const HelpDialog = lazy(async () => ({
