@@ -255,6 +255,10 @@ pub enum StreamMessage {
         /// The byte of the terminal's output.
         offset: u64,
     },
+    /// The next binary message is no output: it makes any terminal's screen look as it did at the byte
+    /// where the output goes on, for a reader that does not have all that came before. It counts
+    /// nothing. Only for terminals.
+    Screen,
     /// The program ended. The last message.
     Exit {
         /// Exit code; 128 plus the signal's number when one ended it.

@@ -17,7 +17,7 @@
 //! | `GET /terminals` | → [`TerminalInfo`] list | |
 //! | `POST /terminals` | [`OpenTerminal`] → [`TerminalInfo`] | starts a shell on a PTY; the same id again answers the same terminal |
 //! | `POST /tui` | [`OpenTui`] → [`TerminalInfo`] | starts the runtime's own interface on a PTY; the one of this conversation that runs is answered instead |
-//! | `POST /terminals/{id}/attach?offset=N` | frames ⇄ frames, full duplex | output from byte N (or from where the ring begins; the answer's `mistle-offset` header says from where), then live. Input frames: data, resize. Output frames: data, exit, and [`TerminalSkipped`] as control for a viewer that was overtaken |
+//! | `POST /terminals/{id}/attach?offset=N` | frames ⇄ frames, full duplex | output from byte N (or from where the ring begins; the answer's `mistle-offset` header says from where), then live. Input frames: data, resize. Output frames: data, exit, [`TerminalSkipped`] as control for a viewer that was overtaken, and screen before the first data of a viewer that does not have what came before |
 //! | `GET /terminals/watch` | → endless stream of whole lists (`application/x-ndjson`) | the list as it is, then when one is opened, closed, renamed, retitled or ended; output alone is no change |
 //! | `PATCH /terminals/{id}` | [`RenameTerminal`] → [`TerminalInfo`] | gives it a name |
 //! | `DELETE /terminals/{id}` | → 204 | ends it |

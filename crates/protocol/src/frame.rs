@@ -26,6 +26,9 @@ pub enum Kind {
     Exit = 4,
     /// End of standard input; no payload.
     Eof = 5,
+    /// Terminal bytes that the program did not say now: they make any terminal's screen look as it
+    /// did at the offset where the data goes on, and count nothing.
+    Screen = 6,
 }
 
 impl TryFrom<u8> for Kind {
@@ -39,6 +42,7 @@ impl TryFrom<u8> for Kind {
             Self::Control,
             Self::Exit,
             Self::Eof,
+            Self::Screen,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -3,11 +3,13 @@
 //! A terminal belongs to the sandbox, not to a page or a connection: viewers come and go, with the
 //! offset up to which they have the output. One task per terminal, its *pump*, reads the PTY into
 //! [`output::Output`] and waits for the program's end. Each viewer takes from there at its own
-//! pace; `output` says who waits for whom. Nothing is delayed to gather more of it.
+//! pace; `output` says who waits for whom, and who first gets the screen as it was where its output
+//! begins. Nothing is delayed to gather more of it.
 //!
 //! An ended terminal keeps its output and exit code until it is closed or its place is needed.
 
 mod output;
+mod screen;
 mod title;
 
 use std::collections::BTreeMap;
@@ -439,7 +441,7 @@ fn start(
         changed,
         shows,
         state: Mutex::new(State {
-            output: Output::default(),
+            output: Output::new(size),
             scanner: TitleScanner::default(),
             title,
             name: None,
@@ -531,6 +533,7 @@ impl Terminal {
                 debug!("can't resize {}: {error}", self.id);
             }
             state.size = size;
+            state.output.resize(size);
         }
     }
 }
@@ -653,6 +656,7 @@ impl Viewer {
             };
             self.terminal.taken.notify_one();
             match (take, exit) {
+                (Take::Screen(bytes), _) => return Some(Frame::new(Kind::Screen, bytes).encode()),
                 (Take::Data(bytes), _) => return Some(Frame::new(Kind::Data, bytes).encode()),
                 (Take::Skipped(offset), _) => return Some(json_frame(Kind::Control, &TerminalSkipped { offset })),
                 (Take::UpToDate, Some(code)) => {

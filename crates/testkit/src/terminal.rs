@@ -62,7 +62,7 @@ impl Terminal {
                 match self.socket.next().await.context("the terminal's socket ended")?? {
                     Message::Binary(bytes) => self.take(&String::from_utf8_lossy(&bytes)).await?,
                     Message::Text(text) => match serde_json::from_str(&text)? {
-                        StreamMessage::Attached { .. } => {}
+                        StreamMessage::Attached { .. } | StreamMessage::Screen => {}
                         other => bail!("{other:?}"),
                     },
                     _ => {}

@@ -296,6 +296,8 @@ pub(crate) struct Rest {
     pub(crate) exit: Option<Exit>,
 }
 
+    /// The same with the screens that came between: what a terminal draws.
+    pub(crate) drawn: Vec<u8>,
 impl Streams {
     fn new(
         input: mpsc::Sender<Result<BodyFrame<Bytes>, std::convert::Infallible>>,
@@ -368,13 +370,19 @@ impl Streams {
 
     pub(crate) async fn rest(&mut self) -> Rest {
         let mut rest = Rest {
-            data: std::mem::take(&mut self.pending),
+            drawn: pending.clone(),
+            data: pending,
             ..Rest::default()
         };
         while let Some(frame) = self.frame().await {
+        let pending = std::mem::take(&mut self.pending);
             assert_eq!(rest.exit, None, "the exit is the last frame");
             match frame.kind {
-                Kind::Data | Kind::Stdout => rest.data.extend_from_slice(&frame.payload),
+                Kind::Data | Kind::Stdout => {
+                    rest.data.extend_from_slice(&frame.payload);
+                    rest.drawn.extend_from_slice(&frame.payload);
+                }
+                Kind::Screen => rest.drawn.extend_from_slice(&frame.payload),
                 Kind::Stderr => rest.errors.extend_from_slice(&frame.payload),
                 Kind::Control => rest.skipped.push(
                     serde_json::from_slice::<TerminalSkipped>(&frame.payload)

@@ -10,7 +10,7 @@ use mistle_protocol::frame::Kind;
 use mistle_protocol::id::TerminalId;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use crate::support::{Control, Daemon, eventually, is_alive, kill, soon, terminal};
+use crate::support::{Control, Daemon, Rest, eventually, is_alive, kill, soon, terminal};
 
 /// A shell that says nothing by itself.
 const QUIET: &[&str] = &["/bin/sh", "-c", "stty -echo; echo ready; exec cat"];
@@ -177,7 +177,8 @@ async fn output_beyond_the_ring_is_gone_and_the_rest_is_exact() {
     let end = wait_for_exit(&control, id).await.offset;
     assert_eq!(end, 500_000 * 8);
     let mut late = control.attach(id, 5).await;
-    assert_eq!(late.offset, end - 2 * 1024 * 1024);
+    let kept = end - late.offset;
+    assert!((1024 * 1024..=2 * 1024 * 1024).contains(&kept), "{kept} bytes are kept");
     let expected = lines(1..500_001, |line| format!("{line:06}"));
     let kept = late.rest().await;
     assert!(
@@ -254,6 +255,56 @@ async fn a_viewer_that_is_overtaken_is_told_where_it_goes_on() {
     let told = *part.skipped.last().unwrap() as usize;
     assert!(part.data.ends_with(&whole.data[told..]));
     assert_eq!(part.exit, whole.exit);
+}
+
+/// Draws a frame once, on the alternate screen with everything switched, and then more within it
+/// than the ring holds.
+const FULL_SCREEN: &str = r#"read go
+echo before the program
+exec awk 'BEGIN {
+    printf "\033[?1049h\033[?1002h\033[?1006h\033[?2004h\033[?1h\033[?25l"
+    printf "\033[1;1H\033[38;2;10;20;30;48;5;17mthe frame 日本\033[0m\033[3;20r"
+    for (step = 0; step < 300000; step++) printf "\033[5;3H\033[1;32mstep %d of it\033[m\033[K", step
+    printf "\033[20;1Hend\n\033[4mof it all"
+}'"#;
+
+/// What a terminal shows that got these bytes: its screen and the one below, by another implementation
+/// than the daemon's.
+fn shown(drawn: &[u8]) -> String {
+    let mut terminal = avt::Terminal::new(80, 24).unwrap();
+    terminal.feed(String::from_utf8_lossy(drawn).as_ref());
+    terminal.dump()
+}
+
+#[tokio::test]
+async fn a_full_screen_program_looks_the_same_to_who_comes_late_or_is_overtaken() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let id = control.open(&["/bin/sh", "-c", FULL_SCREEN]).await.id;
+    let mut slow = control.attach(id, 0).await;
+    let mut whole = control.attach(id, 0).await;
+    whole.type_in("\n").await;
+    let whole = whole.rest().await;
+    assert_eq!(whole.skipped, Vec::<u64>::new());
+    let slow = slow.rest().await;
+    assert!(!slow.skipped.is_empty());
+    let mut late = control.attach(id, 0).await;
+    assert!(late.offset > 1024 * 1024, "the ring did not wrap: {}", late.offset);
+    let late = late.rest().await;
+
+    assert!(shown(&whole.drawn).contains("the frame 日本"));
+    for other in [&late, &slow] {
+        // Where it was, and how it is left.
+        for left in ["", "\x1b[?1049l"] {
+            let of = |rest: &Rest| shown(&[&rest.drawn, left.as_bytes()].concat());
+            assert_eq!(of(other), of(&whole));
+        }
+        let drawn = String::from_utf8_lossy(&other.drawn);
+        let after = drawn.rsplit('\x18').next().unwrap();
+        for mode in [1, 1002, 1006, 2004] {
+            assert!(after.contains(&format!("\x1b[?{mode}h")), "mode {mode} is lost");
+        }
+    }
 }
 
 #[tokio::test]

@@ -175,6 +175,11 @@ fn until_end(
         loop {
             pace.room(sent, attached).await;
             let Some(frame) = output.next().await else { break };
+            if let Ok(Frame { kind: Kind::Screen, payload }) = frame {
+                yield text(&StreamMessage::Screen);
+                yield Message::Binary(payload);
+                continue;
+            }
             let Some(message) = message(frame, &mut sent) else { continue };
             let last = matches!(message, Said::Last(_));
             let (Said::More(message) | Said::Last(message)) = message;

@@ -88,7 +88,7 @@ pub(super) async fn run(client: &Client, exec: Exec) -> anyhow::Result<u8> {
                     break;
                 }
                 StreamMessage::Error { problem } => return Err(Refused(problem).into()),
-                StreamMessage::Attached { .. } | StreamMessage::Skipped { .. } => {}
+                StreamMessage::Attached { .. } | StreamMessage::Skipped { .. } | StreamMessage::Screen => {}
             },
             _ => {}
         }
