@@ -48,7 +48,7 @@ fn told(key: &str, value: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() > MAX_SETTING {
         line.truncate(line.floor_char_boundary(MAX_SETTING));
-        line += &format!(" … ({:x})", Sha256::digest(&text));
+        line = format!("{line} … ({:x})", Sha256::digest(&text));
     }
     line
 }
