@@ -81,17 +81,17 @@ describe("which command a key stands for", () => {
     expect(found(html, "textarea", { key: "j", ctrlKey: true })).toBe("1");
   });
 
+  test("what the browser does by its own keys is left to it", () => {
+    register({ keys: ["ctrl+shift+v"], browserKeys: true, inTerminal: true });
+    const html = "<div data-terminal><textarea></textarea></div>";
+    expect(found(html, "textarea", { key: "V", ctrlKey: true, shiftKey: true })).toBeUndefined();
+  });
+
   test("what can't be done is no command", () => {
     register({ keys: ["y"], when: () => false });
     expect(found("<button></button>", "button", { key: "y" })).toBeUndefined();
   });
 
-  test("an open menu has the keys", () => {
-    register({ keys: ["escape"] });
-    const html = "<button></button><div role='dialog' data-state='open'></div>";
-    expect(found(html, "button", { key: "Escape" })).toBeUndefined();
-  });
-});
   test("a key of some panes is nothing elsewhere", () => {
     register({ keys: ["escape"], inText: true, pane: ["composer", "conversation"] });
     const html =
@@ -107,3 +107,9 @@ describe("which command a key stands for", () => {
     expect(matches(parseChord("alt+y"), press("y"), false)).toBe(false);
   });
 
+  test("an open menu has the keys", () => {
+    register({ keys: ["escape"] });
+    const html = "<button></button><div role='dialog' data-state='open'></div>";
+    expect(found(html, "button", { key: "Escape" })).toBeUndefined();
+  });
+});

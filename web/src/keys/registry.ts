@@ -31,6 +31,8 @@ export interface Command {
   pane?: string | readonly string[];
   /** Left out of the palette: makes sense by its key only. */
   hidden?: boolean;
+  /** The browser does it by these keys, without the question that it asks before a page may. */
+  browserKeys?: boolean;
 }
 
 const commands = new Map<string, Command>();
@@ -136,7 +138,7 @@ export function commandFor(event: KeyboardEvent): Command | undefined {
     pane && (typeof own === "string" ? own === pane : own?.includes(pane));
   const here = list.filter(isHere);
   for (const command of [...here, ...list.filter((other) => other.pane === undefined)]) {
-    if (!command.keys) continue;
+    if (!command.keys || command.browserKeys) continue;
     if (inTerminal && !command.inTerminal) continue;
     for (const keys of command.keys) {
       const chord = parseChord(keys);

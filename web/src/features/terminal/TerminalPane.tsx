@@ -1,5 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { Ellipsis, Pencil, RotateCw, Search, X } from "lucide-react";
+import { Accessibility, ClipboardPaste, Copy, Ellipsis, Pencil, RotateCw, Search, X } from "lucide-react";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { type ApiError, api, asApiError } from "../../api/client";
 import type { Session, TerminalInfo } from "../../api/types";
@@ -8,12 +8,13 @@ import type { LinkState } from "../../live/link";
 import { writeAddress } from "../../ui/address";
 import { Button, IconButton } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
-import { Menu, MenuItem } from "../../ui/Menu";
+import { CommandItem, Menu, MenuItem, MenuLine } from "../../ui/Menu";
 import { readStored, writeStored } from "../../ui/storage";
 import { sayError } from "../../ui/toasts";
 import { useSessionActions } from "../session/actions";
 import { canStart } from "../session/status";
 import { LazyTerminal } from "./LazyTerminal";
+import { useScreenReader } from "./reader";
 import { panelId, TerminalTabs, tabId } from "./TerminalTabs";
 import "./terminal.css";
 import { activeTab, cleanName, endText, type Seen, type Tab, tabsOf } from "./tabs";
@@ -214,6 +215,7 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
     const next = tabs[(tabs.findIndex((tab) => tab.id === active?.id) + by + tabs.length) % tabs.length];
     if (next) select(next.id, true);
   };
+  const [read, setRead] = useScreenReader();
   const hasTab = () => visible && active !== undefined;
   useCommands([
     {
@@ -270,6 +272,12 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
       when: hasTab,
       run: () => active && closeTab(active.id),
     },
+    {
+      id: "terminal.reader",
+      title: `Turn ${read ? "off" : "on"} screen reader mode of terminals`,
+      group: "Terminal",
+      run: () => setRead(!read),
+    },
   ]);
 
   const onName = (id: string, name: string | undefined) => {
@@ -320,6 +328,10 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
                 </button>
               }
             >
+              <CommandItem id="terminal.copy" icon={<Copy size={16} />} />
+              <CommandItem id="terminal.paste" icon={<ClipboardPaste size={16} />} />
+              <CommandItem id="terminal.reader" icon={<Accessibility size={16} />} />
+              <MenuLine />
               <MenuItem icon={<Pencil size={16} />} onSelect={() => setTimeout(() => setRenaming(active.id))}>
                 Rename terminal
               </MenuItem>
@@ -379,6 +391,7 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
               session={session.id}
               terminal={tab.id}
               label={`Terminal ${tab.label}`}
+              place="terminal"
               shown={shown}
               focus={shown ? focus : 0}
               replayBefore={offset}

@@ -2,9 +2,11 @@
 import { useEffect, useRef, useState } from "react";
 import type { LinkState } from "../../live/link";
 import { useTheme } from "../../ui/theme";
+import { type TerminalPlace, useClipboard } from "./clipboard";
 import { terminalTheme } from "./colours";
 import { TerminalConnection, type TerminalEnd } from "./connection";
 import { OutputFlow } from "./flow";
+import { useScreenReader } from "./reader";
 import { SearchField } from "./SearchField";
 import { cleanTitle, drawFast, openScreen, type Screen } from "./screen";
 
@@ -19,6 +21,8 @@ export interface TerminalViewProps {
   terminal: string;
   /** Its name for those who don't see it. */
   label: string;
+  /** Which pane it is in. */
+  place: TerminalPlace;
   /** Whether it is the one that is seen. */
   shown: boolean;
   /** Grows when the keyboard is to go here. */
@@ -35,11 +39,16 @@ export interface TerminalViewProps {
   onSearching?: (searching: boolean) => void;
 }
 
-function gapNote(bytes: number): Uint8Array {
+/**
+ * Says that output is missing, where a person looks for it: above the screen that comes next. What was
+ * on the screen scrolls away, and nothing of the program's is left switched on.
+ */
+function gapNote(bytes: number, rows: number): Uint8Array {
   const size = bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} kB`;
-  // Back to the ordinary screen, without mouse and colours: whatever ended them may be in the gap.
-  const calm = "\x1b[?1049l\x1b[?1000;1002;1003;1006l\x1b[!p\x1b[0m";
-  return new TextEncoder().encode(`${calm}\r\n\x1b[2m… ${size} of output skipped …\x1b[0m\r\n`);
+  // The cancel character ends a sequence whose end is in the gap.
+  const calm = "\x18\x1b[?1049l\x1b[?1000;1002;1003;1006l\x1b[!p\x1b[0m";
+  const note = `\x1b[${rows};1H\r\n\x1b[2m… ${size} of output skipped …\x1b[0m`;
+  return new TextEncoder().encode(calm + note + "\r\n".repeat(rows));
 }
 
 interface Live {
@@ -71,7 +80,8 @@ function startTerminal(element: HTMLElement, latest: { current: TerminalViewProp
   );
   const connection = new TerminalConnection(session, terminal, {
     onOutput: (bytes, end) => flow.push({ bytes, end }),
-    onGap: (bytes) => flow.push({ bytes: gapNote(bytes) }),
+    onGap: (bytes) => flow.push({ bytes: gapNote(bytes, xterm.rows) }),
+    onScreen: (bytes) => flow.push({ bytes }),
     onState: (state) => latest.current.onState?.(state),
     onEnd: (end) => latest.current.onEnd?.(end),
     onAttached: (again) => {
@@ -171,13 +181,18 @@ function useTerminal(props: TerminalViewProps, host: React.RefObject<HTMLDivElem
     });
     return () => cancelAnimationFrame(frame);
   }, [live, theme]);
+  const [read] = useScreenReader();
+  useEffect(() => {
+    if (live) live.screen.xterm.options.screenReaderMode = read;
+  }, [live, read]);
   return live?.screen;
 }
 
 export default function TerminalView(props: TerminalViewProps) {
   const host = useRef<HTMLDivElement>(null);
   const screen = useTerminal(props, host);
-  const { searching, onSearching } = props;
+  const { searching, onSearching, shown, place } = props;
+  useClipboard(shown ? screen : undefined, place);
   return (
     <div className="terminal-view" data-terminal>
       <div ref={host} className="terminal-host" />

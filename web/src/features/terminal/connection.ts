@@ -23,6 +23,8 @@ export interface TerminalEvents {
   onOutput: (bytes: Uint8Array, end: number) => void;
   /** So many bytes of output were lost before what follows. */
   onGap: (bytes: number) => void;
+  /** What makes the screen look as it did where the output goes on. It is no output. */
+  onScreen: (bytes: Uint8Array) => void;
   onState: (state: LinkState) => void;
   onEnd: (end: TerminalEnd) => void;
   /** Attached: the size can be told. `again` after a time without a connection. */
@@ -43,6 +45,8 @@ export class TerminalConnection {
   /** How many bytes of output came. */
   #offset = 0;
   #skip = 0;
+  /** The next bytes are a screen. */
+  #isScreen = false;
   #attached = false;
   #wasAttached = false;
   #waiting: Uint8Array<ArrayBuffer>[] = [];
@@ -119,6 +123,7 @@ export class TerminalConnection {
       case "attached": {
         const { skip, reset } = resume(this.#offset, message.offset);
         this.#skip = skip;
+        this.#isScreen = false;
         if (reset) this.#gap(message.offset);
         this.#offset = Math.max(this.#offset, message.offset);
         this.#attached = true;
@@ -132,6 +137,9 @@ export class TerminalConnection {
       case "skipped":
         this.#skip = 0;
         this.#gap(message.offset);
+        return;
+      case "screen":
+        this.#isScreen = true;
         return;
       case "exit":
         this.#end({ code: message.code, message: message.error ?? undefined });
@@ -152,6 +160,10 @@ export class TerminalConnection {
   }
 
   #output(bytes: Uint8Array): void {
+    if (this.#isScreen) {
+      this.#isScreen = false;
+      return this.#events.onScreen(bytes);
+    }
     const fresh = this.#skip > 0 ? bytes.subarray(Math.min(this.#skip, bytes.length)) : bytes;
     this.#skip = Math.max(0, this.#skip - bytes.length);
     if (fresh.length === 0) return;

@@ -6,12 +6,14 @@
  */
 import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
+import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { WebglAddon } from "@xterm/addon-webgl";
 import { Terminal } from "@xterm/xterm";
 import "@xterm/xterm/css/xterm.css";
 import { isMac } from "../../keys/keys";
 import { commandFor } from "../../keys/registry";
+import { pasteable } from "./clipboard";
 import { terminalTheme } from "./colours";
 
 const SCROLLBACK_LINES = 10_000;
@@ -38,6 +40,14 @@ function openLink(event: MouseEvent, url: string): void {
   // A plain click selects text; a link in a terminal was written by whoever runs in it.
   if (!(event.ctrlKey || event.metaKey) || !SAFE_LINK.test(url)) return;
   window.open(url, "_blank", "noopener,noreferrer");
+}
+
+/** Before xterm.js sees it, which would type every character as it is. */
+function pasteInto(xterm: Terminal, event: ClipboardEvent): void {
+  event.preventDefault();
+  event.stopPropagation();
+  const text = event.clipboardData?.getData("text/plain");
+  if (text) xterm.paste(pasteable(text));
 }
 
 /** A title that a program gave, without what would reorder or hide the text around it. Pure. */
@@ -67,8 +77,9 @@ export function openScreen(element: HTMLElement, label: string, mayAnswer: () =>
     scrollback: SCROLLBACK_LINES,
     cursorBlink: !window.matchMedia("(prefers-reduced-motion: reduce)").matches,
     macOptionIsMeta: true,
+    // Where a program has the mouse, text is selected with Shift, and on a Mac with Option.
+    macOptionClickForcesSelection: true,
     minimumContrastRatio: 4.5,
-    screenReaderMode: false,
     theme: terminalTheme(root.dataset.theme === "dark" ? "dark" : "light"),
     linkHandler: {
       activate: openLink,
@@ -81,6 +92,9 @@ export function openScreen(element: HTMLElement, label: string, mayAnswer: () =>
   const search = new SearchAddon();
   xterm.loadAddon(fit);
   xterm.loadAddon(search);
+  // Emoji and the characters of China, Japan and Korea take two cells, as programs count on.
+  xterm.loadAddon(new Unicode11Addon());
+  xterm.unicode.activeVersion = "11";
   xterm.loadAddon(new WebLinksAddon(openLink, { hover: hint(LINK_HINT), leave: hint("") }));
   // Programs in the sandbox have no business with the person's clipboard.
   xterm.parser.registerOscHandler(52, () => true);
@@ -89,6 +103,7 @@ export function openScreen(element: HTMLElement, label: string, mayAnswer: () =>
   for (const id of COLOURS) xterm.parser.registerOscHandler(id, (data) => data.includes("?") && !mayAnswer());
   xterm.open(element);
   xterm.textarea?.setAttribute("aria-label", label);
+  element.addEventListener("paste", (event) => pasteInto(xterm, event), { capture: true });
   // The page's own few keys pass by the terminal; everything else is the terminal's.
   xterm.attachCustomKeyEventHandler((event) => commandFor(event) === undefined);
   return {

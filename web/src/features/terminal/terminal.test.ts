@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import type { TerminalInfo } from "../../api/types";
+import { pasteable } from "./clipboard";
 import { batchLength, HIDDEN_PAUSE_MS, OutputFlow } from "./flow";
 import { countText } from "./SearchField";
 import { activeTab, cleanName, endText, shortTitle, tabsOf } from "./tabs";
@@ -47,6 +48,12 @@ describe("tabs", () => {
     expect(cleanName("  t\u202ewo\n ")).toBe("two");
     expect(cleanName("x".repeat(50))).toHaveLength(40);
   });
+});
+
+test("what is pasted can't be more than text", () => {
+  expect(pasteable("one\ttwo\r\nthree\n")).toBe("one\ttwo\r\nthree\n");
+  expect(pasteable("ls\x1b[201~\x07; rm\x7f\x9b1m")).toBe("ls[201~; rm1m");
+  expect(pasteable("日本 👍🏽")).toBe("日本 👍🏽");
 });
 
 test("matches are counted up to where they are marked", () => {

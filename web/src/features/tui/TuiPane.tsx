@@ -132,6 +132,7 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
           label={`${name}'s own interface`}
           shown={open && shown}
           focus={open && shown ? focus : 0}
+          place="tui"
           replayBefore={tui.terminal.offset}
           onState={setLink}
           onEnd={onEnd}
