@@ -311,9 +311,9 @@ pub(super) fn beside(
                     caught_up |= matches!(message, LiveMessage::CaughtUp { .. });
                     yield message;
                 }
-                Some(watch) = ticks.next() => {
+                Some(tick) = ticks.next() => {
                     changed = true;
-                    watched = watch.or(watched);
+                    watched = tick.mode.or(watched);
                 }
             }
             if caught_up && std::mem::take(&mut changed) {
@@ -324,9 +324,15 @@ pub(super) fn beside(
     .boxed()
 }
 
-/// One for each time that the tree may look different, with how it is watched when that is told, for
-/// as long as the session has a task.
-fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = Option<WatchMode>> + Send {
+/// That the tree may look different.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tick {
+    /// How it is watched, when that was told.
+    mode: Option<WatchMode>,
+}
+
+/// One for each time that the tree may look different, for as long as the session has a task.
+fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = Tick> + Send {
     async_stream::stream! {
         loop {
             // Before a session runs its repository may not be there yet, and a folder would be watched.
@@ -354,8 +360,8 @@ fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = Option<WatchMode
                         let Ok(Ok(Some(bytes))) = line else { break };
                         buffer.extend_from_slice(&bytes);
                         // What changed is asked for.
-                        if let Some(watch) = hear(&mut buffer) {
-                            yield watch;
+                        if let Some(tick) = hear(&mut buffer) {
+                            yield tick;
                             // A sandbox that tells more often than a person sees is not heard.
                             tokio::time::sleep(TICK_EVERY).await;
                         }
@@ -374,18 +380,17 @@ fn ticks(mut view: watch::Receiver<View>) -> impl Stream<Item = Option<WatchMode
 
 /// Takes the whole lines out of what the daemon said. None when they say nothing, as those do that
 /// keep the stream alive; otherwise the tree may look different, and perhaps is watched in a new way.
-fn hear(buffer: &mut BytesMut) -> Option<Option<WatchMode>> {
-    let mut heard = None;
+fn hear(buffer: &mut BytesMut) -> Option<Tick> {
+    let mut heard: Option<Tick> = None;
     while let Some(length) = buffer.iter().position(|byte| *byte == b'\n') {
         let line = buffer.split_to(length);
         buffer.advance(1);
         if !line.is_empty() {
-            let watch = match serde_json::from_slice(&line) {
-                Ok(WatchLine::Watching { mode }) => Some(mode),
-                // Whoever says what is not understood says that something is different.
-                Ok(WatchLine::Changed) | Err(_) => None,
-            };
-            heard = Some(watch.or(heard.flatten()));
+            let tick = heard.get_or_insert_default();
+            // Whoever says what is not understood says that something is different.
+            if let Ok(WatchLine::Watching { mode }) = serde_json::from_slice(&line) {
+                tick.mode = Some(mode);
+            }
         }
     }
     heard
@@ -436,4 +441,31 @@ fn lines(body: Incoming) -> BoxStream<'static, ChangesLine> {
 
 fn problem(error: ControlError) -> mistle_protocol::problem::Problem {
     crate::api::problem::ApiError::from(SessionError::from(error)).problem()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_watched_tree() {
+        let rescan = WatchMode::Rescan { interval_ms: 3_000 };
+        let watching = r#"{"type":"watching","mode":{"kind":"rescan","interval_ms":3000}}"#;
+        for (said, heard, left) in [
+            ("\n\n".to_owned(), None, ""),
+            ("{\"type\":\"changed\"}\n".to_owned(), Some(Tick::default()), ""),
+            (format!("{watching}\n"), Some(Tick { mode: Some(rescan) }), ""),
+            (
+                format!("{watching}\n{{\"type\":\"changed\"}}\n\n{{\"ty"),
+                Some(Tick { mode: Some(rescan) }),
+                "{\"ty",
+            ),
+            ("what is this\n".to_owned(), Some(Tick::default()), ""),
+            (watching.to_owned(), None, watching),
+        ] {
+            let mut buffer = BytesMut::from(said.as_bytes());
+            assert_eq!(hear(&mut buffer), heard, "{said}");
+            assert_eq!(buffer, left.as_bytes(), "{said}");
+        }
+    }
 }

@@ -264,8 +264,11 @@ struct Places<'a> {
     ctx: &'a OpContext,
     id: SessionId,
     /// The moved files of a folder in a scope, which are asked for when a file is not where it was.
-    moves: Mutex<HashMap<(Option<String>, Scope), Arc<Moves>>>,
+    moves: Mutex<HashMap<Compared, Arc<Moves>>>,
 }
+
+/// A folder, and what it is compared with.
+type Compared = (Option<String>, Scope);
 
 /// Files that are not where they are in the base.
 #[derive(Default)]
@@ -345,8 +348,7 @@ impl Places<'_> {
         if let Some(moves) = known.get(&key) {
             return Ok(moves.clone());
         }
-        let asked = self.asked(file, scope);
-        let mut lines = self.sessions.changes(self.ctx, self.id, &asked).await?;
+        let mut lines = self.sessions.changes(self.ctx, self.id, &asked(file, scope)).await?;
         let mut moves = Moves::default();
         while let Some(line) = lines.next().await {
             let ChangesLine::Files { files } = line else { continue };
@@ -363,18 +365,10 @@ impl Places<'_> {
         Ok(moves)
     }
 
-    fn asked(&self, file: &File, scope: Scope) -> AskedChanges {
-        AskedChanges {
-            cwd: file.folder.clone(),
-            scope,
-            ..AskedChanges::default()
-        }
-    }
-
     /// A file's beginning; none when it is not there.
     async fn content(&self, file: &File, path: &RepoPath, side: Side, scope: Scope) -> Result<Option<Vec<u8>>> {
         let asked = AskedFile {
-            changes: self.asked(file, scope),
+            changes: asked(file, scope),
             path: path.clone(),
             old_path: None,
             context: None,
@@ -393,6 +387,14 @@ impl Places<'_> {
             }
         }
         Ok(Some(content))
+    }
+}
+
+fn asked(file: &File, scope: Scope) -> AskedChanges {
+    AskedChanges {
+        cwd: file.folder.clone(),
+        scope,
+        ..AskedChanges::default()
     }
 }
 
