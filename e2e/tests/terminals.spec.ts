@@ -1,7 +1,7 @@
 // Terminals as a person uses them: tabs, names, exit codes, and nothing lost whatever dies or floods.
 
 import { AxeBuilder } from '../axe.ts'
-import type { Browser, BrowserContext, Page } from '@playwright/test'
+import type { Browser, BrowserContext, Locator, Page } from '@playwright/test'
 import { composer, newSession } from '../session.ts'
 import { expect, type Server, test } from '../server.ts'
 
@@ -31,6 +31,20 @@ function tabs(page: Page) {
 async function type(page: Page, text: string) {
   await panel(page).locator('.xterm-helper-textarea').focus()
   await page.keyboard.type(text)
+}
+
+/** The session's terminals as the server tells them. */
+function terminals(server: Server, session: string) {
+  return server.api<{ id: string; cols: number; offset: number }[]>('GET', `/sessions/${session}/terminals`)
+}
+
+/** Puts the mouse on a text of the screen. xterm.js listens below its rows, which get no clicks themselves. */
+async function pointAt(page: Page, text: Locator) {
+  await expect(text).toBeVisible()
+  const box = (await text.boundingBox())!
+  const [x, y] = [box.x + 12, box.y + box.height / 2]
+  await page.mouse.move(x, y)
+  return { click: (options?: { clickCount: number }) => page.mouse.click(x, y, options) }
 }
 
 /** Another browser of the same person. */
@@ -135,7 +149,7 @@ test('two browsers look at one terminal', async ({ signedIn: page, browser, serv
   for (const viewer of [page, other]) await expect(screen(viewer)).toContainText('second both')
 
   // The terminal has the size of who works in it, and neither reacts to the other's.
-  const size = async () => (await server.api<{ cols: number }[]>('GET', `/sessions/${id}/terminals`))[0]!.cols
+  const size = async () => (await terminals(server, id))[0]!.cols
   const before = await size()
   await other.setViewportSize({ width: 1000, height: 700 })
   await expect.poll(size).toBeLessThan(before)
@@ -144,9 +158,16 @@ test('two browsers look at one terminal', async ({ signedIn: page, browser, serv
   await type(page, 'clear; echo "wide $(stty size)"\n')
   expect(await columns(page, 'wide')).toBeGreaterThan(narrow)
 
-  // Closed in one, it is gone in the other.
+  // Closed in one, it is gone in the other, which opens another one in its place.
+  await type(page, 'echo "mark of $KEPT"\n')
+  for (const viewer of [page, other]) await expect(screen(viewer)).toContainText('mark of both')
+  const [closed] = await terminals(server, id)
   await tabs(other).first().press('Delete')
-  await expect(page.getByText(/The shell ended/).or(page.getByRole('tablist', { name: 'Terminals' }))).not.toContainText('bash')
+  await expect(screen(page)).not.toContainText('mark of both')
+  await expect(screen(page)).toContainText('demo')
+  const left = await terminals(server, id)
+  expect(left.map((terminal) => terminal.id)).not.toContain(closed!.id)
+  expect(left).toHaveLength(1)
   await context.close()
 })
 
@@ -171,8 +192,9 @@ test('a terminal outlives its server, and what was typed meanwhile arrives', asy
   expect(text.match(/^typed-yes/gm)).toHaveLength(1)
 })
 
-test('a flood stalls neither the page nor another terminal', async ({ signedIn: page }) => {
-  await open(page)
+test('a flood stalls neither the page nor another terminal', async ({ signedIn: page, server }) => {
+  const id = await open(page)
+  const flooded = async () => (await terminals(server, id))[0]!.offset
   await type(page, 'yes flood\n')
   await expect(screen(page)).toContainText('flood')
   // The conversation beside it takes keys as they come.
@@ -183,8 +205,13 @@ test('a flood stalls neither the page nor another terminal', async ({ signedIn: 
   await page.keyboard.press('Control+Shift+Backquote')
   await expect(tabs(page)).toHaveCount(2)
   await expect(screen(page)).toContainText('demo')
+  const before = await flooded()
+  await expect.poll(flooded).toBeGreaterThan(before)
   await page.keyboard.type('echo "calm $((40 + 2))"\n')
   await expect(screen(page)).toContainText('calm 42')
+  // It was answered within the flood, which goes on after it.
+  const answered = await flooded()
+  await expect.poll(flooded).toBeGreaterThan(answered)
 
   // Ctrl-C is heard at once, and the page holds no backlog that goes on scrolling.
   await tabs(page).first().click()
@@ -192,6 +219,154 @@ test('a flood stalls neither the page nor another terminal', async ({ signedIn: 
   await page.keyboard.press('Control+c')
   await page.keyboard.type('echo "over $((1 + 1))"\n')
   await expect(screen(page)).toContainText('over 2')
+})
+
+test('a full-screen program is there again after a reload, whatever it has said since it began', async ({
+  signedIn: page,
+  server,
+}) => {
+  const id = await open(page)
+  // Its frame is drawn once, at the beginning; then more than the sandbox keeps.
+  // What it says is put together, because the command is on the screen too.
+  const program = `echo "kept $((40 + 2))"; awk 'BEGIN {
+    printf "\\033[?1049h\\033[?1002h\\033[?1006h\\033[1;1H\\033[48;2;10;120;30mthe %s\\033[0m", "frame";
+    for (i = 0; i < 90000; i++) printf "\\033[3;1H\\033[1mstep %d of very much work\\033[0m\\033[K", i;
+    printf "\\033[5;1Hall %s", "painted";
+  }'; read -rs; printf '\\e[?1006l\\e[?1002l\\e[?1049l'`
+  await type(page, `${program.replace(/\n\s*/g, ' ')}\n`)
+  await expect(screen(page)).toContainText('all painted')
+  expect((await terminals(server, id))[0]!.offset).toBeGreaterThan(3 * 1024 * 1024)
+
+  await page.reload()
+  await expect(screen(page)).toContainText('all painted')
+  await expect(screen(page)).toContainText('step 89999 of very much work')
+  await expect(screen(page).getByText('the frame')).toHaveCSS('background-color', 'rgb(10, 120, 30)')
+  await expect(panel(page).locator('.xterm')).toHaveClass(/enable-mouse-events/)
+  await expect(screen(page)).not.toContainText('kept 42')
+
+  // The screen that was there before it comes back with its end.
+  await type(page, '\n')
+  await expect(screen(page)).toContainText('kept 42')
+  await expect(screen(page)).not.toContainText('the frame')
+  await expect(panel(page).locator('.xterm')).not.toHaveClass(/enable-mouse-events/)
+})
+
+test('links open the web alone, and only on purpose', async ({ signedIn: page, context }) => {
+  await open(page)
+  const opened: string[] = []
+  context.on('page', (other) => opened.push(other.url()))
+  const web = new URL('/healthz', page.url()).href
+  const hidden = (url: string, text: string) => `\\e]8;;${url}\\e\\\\${text}\\e]8;;\\e\\\\\\n`
+  await type(
+    page,
+    `clear; printf '${hidden('javascript:document.title=1', 'a-script')}${hidden('file:///etc/passwd', 'a-file')}${hidden(web, 'a-page')}'; echo "${web}?plain"; read -rs\n`,
+  )
+  const hint = page.locator('.terminal-host')
+  const at = (text: string) => pointAt(page, screen(page).getByText(text, { exact: true }))
+  const onPurpose = async (text: string) => {
+    const there = await at(text)
+    await page.keyboard.down('Control')
+    await there.click()
+    await page.keyboard.up('Control')
+  }
+  for (const refused of ['a-script', 'a-file']) await onPurpose(refused)
+  // A plain click selects.
+  const plain = `${web}?plain`
+  for (const [text, url] of [['a-page', web], [plain, plain]] as const) {
+    const there = await at(text)
+    await expect(hint).toHaveAttribute('title', /click opens the link/)
+    await there.click()
+    const other = context.waitForEvent('page')
+    await onPurpose(text)
+    await (await other).waitForURL(url)
+  }
+  expect(opened).toHaveLength(2)
+})
+
+test('text is copied and pasted by the keys of terminals', async ({ signedIn: page, context }) => {
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+  await open(page)
+  await type(page, 'clear; echo "a-$((40 + 2))-word of it"\n')
+  await (await pointAt(page, screen(page).getByText('a-42-word of it', { exact: true }))).click({ clickCount: 2 })
+  await page.keyboard.press('Control+Shift+c')
+  await expect.poll(() => page.evaluate(() => navigator.clipboard.readText())).toBe('a-42-word')
+
+  // A program that asks for it is told what was pasted, and can't be made to take it for typed.
+  await type(page, `clear; printf '\\e[?2004h'; cat -v\n`)
+  await page.evaluate(() => navigator.clipboard.writeText('one\x1b[201~two'))
+  await page.keyboard.press('Control+Shift+v')
+  await expect(screen(page)).toContainText('^[[200~one[201~two^[[201~')
+
+  // The menu does the same for those who know no keys.
+  await page.evaluate(() => navigator.clipboard.writeText(' by the menu'))
+  await page.getByRole('button', { name: 'Terminal menu' }).click()
+  await page.getByRole('menuitem', { name: /Paste into terminal/ }).click()
+  await expect(screen(page)).toContainText('^[[200~ by the menu^[[201~')
+})
+
+test('colours, wide characters and the mouse are a real terminal’s', async ({ signedIn: page }) => {
+  await open(page)
+  await type(page, `clear; printf '\\e[48;2;10;120;30mtwenty-four bits\\e[0m\\n'\n`)
+  await expect(screen(page).getByText('twenty-four bits', { exact: true })).toHaveCSS(
+    'background-color',
+    'rgb(10, 120, 30)',
+  )
+  // The terminal says where its cursor is after an emoji and after a Chinese character.
+  for (const wide of ['👍', '漢']) {
+    await type(page, `clear; printf '\\r${wide}\\e[6n'; IFS=';' read -rsd R -t 60 _ column; echo; echo "at <$column>"\n`)
+    await expect(screen(page)).toContainText('at <3>')
+  }
+  await type(page, `clear; printf '\\e[?1000h\\e[?1006h'; echo "click $((1 + 1))"; cat -v\n`)
+  await (await pointAt(page, screen(page).getByText('click 2', { exact: true }))).click()
+  await type(page, '\n')
+  await expect(screen(page)).toContainText(/\^\[\[<0;\d+;\d+M\^\[\[<0;\d+;\d+m/)
+})
+
+test('the terminal’s height is changed by pointer and key, and kept for its session', async ({ signedIn: page }) => {
+  await open(page)
+  const line = page.getByRole('separator', { name: 'Terminal height' })
+  const height = async () => Number(await line.getAttribute('aria-valuenow'))
+  const area = page.getByRole('region', { name: 'Terminal' })
+  const first = await height()
+  const box = (await line.boundingBox())!
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2)
+  await page.mouse.down()
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2 - 100)
+  await page.mouse.up()
+  expect(await height()).toBe(first + 100)
+  await line.press('ArrowUp')
+  expect(await height()).toBe(first + 124)
+  const tall = (await area.boundingBox())!.height
+
+  await page.reload()
+  await expect(screen(page)).toContainText('demo')
+  expect(await height()).toBe(first + 124)
+  expect((await area.boundingBox())!.height).toBe(tall)
+
+  await newSession(page, 'say: hello')
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  await page.keyboard.press('Control+j')
+  expect(await height()).toBe(first)
+})
+
+test('terminals are written out for a screen reader when that is switched on', async ({ signedIn: page }) => {
+  await open(page)
+  const switched = async (what: string) => {
+    await page.getByRole('button', { name: 'Terminal menu' }).click()
+    await page.getByRole('menuitem', { name: `Turn ${what} screen reader mode of terminals` }).click()
+  }
+  const read = panel(page).locator('.xterm-accessibility')
+  await expect(read).toHaveCount(0)
+  await switched('on')
+  await type(page, 'echo "heard $((40 + 2))"\n')
+  await expect(read.getByText('heard 42', { exact: true })).toHaveCount(1)
+  const { violations } = await new AxeBuilder({ page }).analyze()
+  expect(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])).toEqual([])
+
+  await page.reload()
+  await expect(read.getByText('heard 42', { exact: true })).toHaveCount(1)
+  await switched('off')
+  await expect(read).toHaveCount(0)
 })
 
 test('questions that were asked before are not answered again', async ({ signedIn: page }) => {
