@@ -1,5 +1,6 @@
 //! Building the programs and the web front end.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -23,6 +24,13 @@ impl Profile {
             Self::Release => "release",
         }
     }
+
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Dev => &[],
+            Self::Release => &["--release"],
+        }
+    }
 }
 
 /// The server, once built.
@@ -36,25 +44,40 @@ pub(crate) fn mistle(profile: Profile) -> PathBuf {
 /// have the features that they have there and are compiled once. The daemon is linked statically,
 /// because it is PID 1 on any root filesystem; that flag goes to its last link alone.
 pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
-    let release: &[&str] = if profile == Profile::Release {
-        &["--release"]
-    } else {
-        &[]
-    };
     step(
         "Building the server",
-        command("cargo", ["build", "--workspace", "--bin", "mistle"]).args(release),
+        command("cargo", ["build", "--workspace", "--bin", "mistle"]).args(profile.flags()),
     )?;
+    daemon(profile)?;
+    Ok(mistle(profile))
+}
+
+/// Links the daemon statically. A build of its package's tests links it the usual way, at the same path.
+fn daemon(profile: Profile) -> Result<()> {
     step(
         "Building the sandbox daemon",
         command(
             "cargo",
             ["rustc", "--package", "mistle-sandboxd", "--bin", "mistle-sandboxd"],
         )
-        .args(release)
+        .args(profile.flags())
         .args(["--", "-C", "target-feature=+crt-static"]),
+    )
+}
+
+/// Builds the Rust tests; gives nextest's list of them, with which it runs them without building
+/// anything. The daemon is linked after them, so that they try the one that people get.
+pub(crate) fn tests() -> Result<PathBuf> {
+    let list = crate::root().join("target/test-binaries.json");
+    let file = File::create(&list).with_context(|| format!("cannot write {}", list.display()))?;
+    step(
+        "Building the Rust tests",
+        command("cargo", ["nextest", "list", "--workspace"])
+            .args(["--list-type", "binaries-only", "--message-format", "json"])
+            .stdout(file),
     )?;
-    Ok(mistle(profile))
+    daemon(Profile::Dev)?;
+    Ok(list)
 }
 
 /// Builds `web/dist` unless it is newer than everything it is made of.

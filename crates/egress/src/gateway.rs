@@ -251,16 +251,35 @@ impl Stream {
             .await;
     }
 
+    async fn fail(&self, draft: Draft, failure: Denial, answer: oneshot::Sender<Answer>) {
+        let _ = answer.send(refusal(&failure.problem()));
+        let draft = draft.decided(EgressDecision::Tunnel, failure.rule);
+        draft.finish(&*self.sandbox.recorder).await;
+    }
+
+    /// Records a decision; whatever can't be recorded is not done.
+    pub(crate) async fn begin(&self, draft: &Draft) -> Result<(), Denial> {
+        draft.begin(&*self.sandbox.recorder).await.map_err(|error| {
+            tracing::warn!(session = %self.sandbox.session_id, %error, "a connection was not made because it can't be recorded");
+            Denial::not_recorded()
+        })
+    }
+
     async fn tunnel(&self, target: Target, rule: String, upgrade: OnUpgrade, answer: oneshot::Sender<Answer>) {
-        let draft = self.draft(&target);
-        let upstream = match tunnel::connect(&target, &rule, &*self.shared.resolver, &self.shared.permitted).await {
-            Ok(upstream) => upstream,
+        let draft = self.draft(&target).decided(EgressDecision::Tunnel, &rule);
+        let (resolver, permitted) = (&*self.shared.resolver, &self.shared.permitted);
+        let addresses = match tunnel::judge(&target, &rule, resolver, permitted).await {
+            Ok(addresses) => addresses,
             Err(ConnectError::Denied(denial)) => return self.deny(draft, &denial, answer).await,
-            Err(ConnectError::Unreachable(failure)) => {
-                let _ = answer.send(refusal(&failure.problem()));
-                let draft = draft.decided(EgressDecision::Tunnel, failure.rule);
-                return draft.finish(&*self.sandbox.recorder).await;
-            }
+            Err(ConnectError::Unreachable(failure)) => return self.fail(draft, failure, answer).await,
+        };
+        if let Err(denial) = self.begin(&draft).await {
+            let _ = answer.send(refusal(&denial.problem()));
+            return;
+        }
+        let upstream = match tunnel::connect(&target, &rule, &addresses).await {
+            Ok(upstream) => upstream,
+            Err(failure) => return self.fail(draft, failure, answer).await,
         };
         let _ = answer.send(Response::default());
         let counters = draft.counters.clone();

@@ -9,7 +9,7 @@ use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -31,6 +31,7 @@ use url::Url;
 use crate::gateway::Stream;
 use crate::policy::{Credential, Decision, ProviderRoute};
 use crate::record::{Counters, Draft};
+use crate::redact::Redactor;
 use crate::target::Target;
 
 /// How long a provider may take to accept a connection.
@@ -47,8 +48,10 @@ const MAX_HEADERS: usize = 100;
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// What a client says about who asks, and what the gateway says itself.
-const NOT_FORWARDED: [HeaderName; 12] = [
+/// What a client says about who asks, what the gateway says itself, and what it could not read.
+const NOT_FORWARDED: [HeaderName; 13] = [
+    // What is compressed can't be searched for the key.
+    header::ACCEPT_ENCODING,
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
@@ -127,6 +130,9 @@ async fn answer(stream: &Stream, target: &Target, request: Request<Incoming>) ->
         .draft(target)
         .decided(EgressDecision::Intercept, "model")
         .request(request.method(), request.uri().path());
+    if let Err(denial) = stream.begin(&draft).await {
+        return Failure::denied(StatusCode::SERVICE_UNAVAILABLE, "not_recorded", denial.detail).response();
+    }
     let mut ending = Ending {
         draft: Some(draft),
         stream: stream.clone(),
@@ -202,7 +208,21 @@ async fn forward(
     for name in &NOT_RETURNED {
         response.headers_mut().remove(name);
     }
-    Ok(response.map(BodyExt::boxed_unsync))
+    let Some(redactor) = route
+        .credential()
+        .and_then(|credential| Redactor::new(credential.key()))
+    else {
+        return Ok(response.map(BodyExt::boxed_unsync));
+    };
+    redactor.headers(response.headers_mut());
+    Ok(response.map(|body| {
+        Redacted {
+            inner: body,
+            redactor,
+            ended: false,
+        }
+        .boxed_unsync()
+    }))
 }
 
 /// The request must be for the host that the connection was opened to.
@@ -419,6 +439,52 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// An answer without the key. Trailers are left out: no client can have asked for them, since `te` is
+/// not forwarded.
+struct Redacted<B> {
+    inner: B,
+    redactor: Redactor,
+    ended: bool,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Redacted<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        while !this.ended {
+            let passed = match ready!(Pin::new(&mut this.inner).poll_frame(context)) {
+                Some(Ok(frame)) => frame
+                    .into_data()
+                    .map(|data| this.redactor.push(data))
+                    .unwrap_or_default(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    this.ended = true;
+                    this.redactor.end()
+                }
+            };
+            if !passed.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(passed))));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.inner.is_end_stream() && self.redactor.held() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = self.redactor.held();
+        let inner = self.inner.size_hint();
+        inner
+            .exact()
+            .map_or_else(SizeHint::new, |left| SizeHint::with_exact(left + held))
     }
 }
 

@@ -140,6 +140,16 @@ impl Denial {
         }
     }
 
+    /// A connection that can't be recorded.
+    pub(crate) fn not_recorded() -> Self {
+        Self {
+            kind: "egress-not-recorded",
+            status: 503,
+            rule: "not recorded".to_owned(),
+            detail: "The server can't record connections at the moment, and makes none that it can't record. Its log says why, most likely a full disk. Try again when that is put right.".to_owned(),
+        }
+    }
+
     /// The body of the answer.
     pub fn problem(&self) -> Problem {
         Problem {
@@ -298,6 +308,13 @@ pub enum Credential {
     Bearer(SecretString),
     /// `x-api-key: …`, as Anthropic wants it.
     ApiKey(SecretString),
+}
+
+impl Credential {
+    pub(crate) fn key(&self) -> &SecretString {
+        let (Self::Bearer(key) | Self::ApiKey(key)) = self;
+        key
+    }
 }
 
 /// Why a provider can't be used.

@@ -10,29 +10,49 @@ use mistle_protocol::egress::{EgressDecision, EgressRecord};
 use mistle_protocol::id::{EgressId, SessionId};
 use tokio::sync::mpsc;
 
-/// How long a record may take to be stored. A store that is stuck must not hold connections.
+/// How long a record may take to be taken. A recorder that is stuck must not hold connections for
+/// ever, and programs give up by then.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest host of a record, in bytes; what a sandbox says that is no host may be longer.
 const MAX_HOST: usize = 255;
 /// The longest path of a record, in bytes.
 const MAX_PATH: usize = 1024;
 
-/// Stores records. Called once for each connection, at its end; the connection's task waits, so a
-/// slow recorder slows the sandbox that fills it.
+/// Keeps records.
+///
+/// A connection that is made is recorded twice with the same id: before anything of it leaves the
+/// gateway, and at its end, with what was counted. Without the first there is no connection. One that
+/// is denied is recorded once.
 pub trait Recorder: Send + Sync + 'static {
-    /// Stores a record.
-    fn record(&self, record: EgressRecord) -> BoxFuture<'_, ()>;
+    /// Takes a record. What it took outlives this process. Waits as long as it has no room, which
+    /// slows the sandbox that fills it.
+    fn record(&self, record: EgressRecord) -> BoxFuture<'_, Result<(), NotRecorded>>;
 }
 
-/// A bounded channel is a recorder; a closed one drops what comes.
+/// Why a record was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRecorded {
+    /// It can't be written.
+    #[error("it can't be written")]
+    Write(#[from] std::io::Error),
+    /// There was no room in time.
+    #[error("there was no room for it within {} seconds", RECORD_TIMEOUT.as_secs())]
+    Full,
+    /// Nobody takes records any more.
+    #[error("nobody takes records any more")]
+    Closed,
+}
+
+/// A bounded channel is a recorder, whose reader has to do the outliving.
 impl Recorder for mpsc::Sender<EgressRecord> {
-    fn record(&self, record: EgressRecord) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            if self.send(record).await.is_err() {
-                tracing::debug!("nobody takes egress records any more");
-            }
-        })
+    fn record(&self, record: EgressRecord) -> BoxFuture<'_, Result<(), NotRecorded>> {
+        Box::pin(async move { self.send(record).await.map_err(|_| NotRecorded::Closed) })
     }
+}
+
+async fn take(recorder: &dyn Recorder, record: EgressRecord) -> Result<(), NotRecorded> {
+    let taken = tokio::time::timeout(RECORD_TIMEOUT, recorder.record(record)).await;
+    taken.unwrap_or(Err(NotRecorded::Full))
 }
 
 /// Bytes of a connection, counted while they pass.
@@ -72,7 +92,7 @@ impl Draft {
             status: None,
             bytes_out: 0,
             bytes_in: 0,
-            duration_ms: 0,
+            duration_ms: None,
         };
         Self {
             record,
@@ -97,17 +117,19 @@ impl Draft {
         self.record.status = Some(status);
     }
 
-    /// The record, with what was counted.
+    /// Records the decision. Nothing may leave before.
+    pub(crate) async fn begin(&self, recorder: &dyn Recorder) -> Result<(), NotRecorded> {
+        take(recorder, self.record.clone()).await
+    }
+
+    /// Records the end, with what was counted.
     pub(crate) async fn finish(mut self, recorder: &dyn Recorder) {
         self.record.bytes_out = self.counters.out().load(Ordering::Relaxed);
         self.record.bytes_in = self.counters.back().load(Ordering::Relaxed);
-        self.record.duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (id, host) = (self.record.id, self.record.host.clone());
-        if tokio::time::timeout(RECORD_TIMEOUT, recorder.record(self.record))
-            .await
-            .is_err()
-        {
-            tracing::warn!(%id, host, "an egress record was lost: storing it took too long");
+        self.record.duration_ms = Some(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let (id, host, decision) = (self.record.id, self.record.host.clone(), self.record.decision);
+        if let Err(error) = take(recorder, self.record).await {
+            tracing::warn!(%id, host, ?decision, %error, "the end of a connection was not recorded");
         }
     }
 }

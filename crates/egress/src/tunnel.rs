@@ -47,7 +47,7 @@ impl Resolve for System {
     }
 }
 
-/// Why there is no connection.
+/// Why there is no address to connect to.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
     /// It must not be made.
@@ -56,36 +56,36 @@ pub(crate) enum ConnectError {
     Unreachable(Denial),
 }
 
-/// Connects to a target that a profile allows. The address that was judged is the one that is
-/// connected to: a second lookup could answer something else.
-pub(crate) async fn connect(
+/// The addresses at which a target that a profile allows may be reached, in the order in which they
+/// are to be tried. These and no others: a second lookup could answer something else.
+pub(crate) async fn judge(
     target: &Target,
     rule: &str,
     resolver: &dyn Resolve,
     permitted: &PermittedAddresses,
-) -> Result<TcpStream, ConnectError> {
+) -> Result<Vec<SocketAddr>, ConnectError> {
     let addresses = addresses(target, resolver)
         .await
-        .map_err(|why| unreachable(target, rule, &why))?;
+        .map_err(|why| ConnectError::Unreachable(unreachable(target, rule, &why)))?;
     let refusal = |address: &IpAddr| permitted.refuses(target, *address);
-    let open: Vec<IpAddr> = addresses
+    let open: Vec<SocketAddr> = addresses
         .iter()
         .filter(|address| refusal(address).is_none())
-        .copied()
+        .map(|address| SocketAddr::new(*address, target.port))
         .take(MAX_ADDRESSES)
         .collect();
     if open.is_empty() {
         let what = addresses.iter().find_map(refusal).unwrap_or("no address");
         return Err(ConnectError::Denied(Denial::not_public(target, what)));
     }
+    Ok(open)
+}
+
+/// Connects to the first of a target's addresses that answers.
+pub(crate) async fn connect(target: &Target, rule: &str, addresses: &[SocketAddr]) -> Result<TcpStream, Denial> {
     let mut last = "nothing answered".to_owned();
-    for address in open {
-        match timeout(
-            CONNECT_TIMEOUT,
-            TcpStream::connect(SocketAddr::new(address, target.port)),
-        )
-        .await
-        {
+    for address in addresses {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // A failure costs latency only.
                 let _ = stream.set_nodelay(true);
@@ -116,13 +116,13 @@ async fn addresses(target: &Target, resolver: &dyn Resolve) -> Result<Vec<IpAddr
     }
 }
 
-fn unreachable(target: &Target, rule: &str, why: &str) -> ConnectError {
-    ConnectError::Unreachable(Denial {
+fn unreachable(target: &Target, rule: &str, why: &str) -> Denial {
+    Denial {
         kind: "egress-unreachable",
         status: 502,
         rule: format!("{rule}, but {why}"),
         detail: format!("The profile allows {target}, but the server can't connect to it: {why}."),
-    })
+    }
 }
 
 /// Copies both ways until both sides have ended, one of them fails, or nothing comes for long.

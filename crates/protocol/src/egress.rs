@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 
 use crate::id::{EgressId, SessionId};
 
-/// One outgoing connection of a sandbox. Never a header value or a body.
+/// One outgoing connection of a sandbox. Never a header value or a body. There from the moment at which
+/// it was decided about, and completed at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EgressRecord {
     /// Its id.
@@ -33,8 +34,9 @@ pub struct EgressRecord {
     pub bytes_out: u64,
     /// Bytes from the outside.
     pub bytes_in: u64,
-    /// How long it lasted, in milliseconds.
-    pub duration_ms: u64,
+    /// How long it lasted, in milliseconds. None as long as it is open, and for good when the server
+    /// was killed before it ended: then the bytes were not counted either.
+    pub duration_ms: Option<u64>,
 }
 
 /// What was decided about a connection.

@@ -3,17 +3,16 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mistle_protocol::agent::{AgentEvent, ApprovalSubject, Decision, ItemBody, TurnOutcome};
+use mistle_protocol::agent::{AgentEvent, ApprovalSubject, Decision, ItemBody, SetupStep, TurnOutcome};
 use mistle_protocol::api::{MessagePatch, NewSession, Page};
 use mistle_protocol::egress::EgressRecord;
 use mistle_protocol::id::SessionId;
 use mistle_protocol::session::{
     Activity, Delivery, EventBody, LiveMessage, QueuedMessage, ServerEvent, Session, SessionEvent, SessionState,
 };
-use mistle_testkit::{Api, Refused, Setup, TestServer, agent_event, event, eventually};
+use mistle_testkit::{Api, Refused, Setup, TestServer, agent_event, event, eventually, sandbox_processes};
 use reqwest::Method;
 
 async fn autonomous() -> Result<TestServer> {
@@ -339,22 +338,6 @@ async fn stop_and_start_remember() -> Result<()> {
     Ok(())
 }
 
-/// The first processes of a session's sandbox, as the host sees them.
-fn sandbox_pids(id: SessionId) -> Vec<u32> {
-    let id = id.to_string();
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    processes
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| {
-            let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-            cgroup.contains(&id) || cgroup.contains(id.trim_start_matches("ses_"))
-        })
-        .collect()
-}
-
 #[tokio::test]
 async fn a_killed_sandbox_is_told_and_starts_again() -> Result<()> {
     let server = autonomous().await?;
@@ -362,7 +345,7 @@ async fn a_killed_sandbox_is_told_and_starts_again() -> Result<()> {
     let mut live = server.api.live(session.id, 0).await?;
     live.until(|message| matches!(agent_event(message), Some(AgentEvent::ItemDelta { .. })).then_some(()))
         .await?;
-    let pids = sandbox_pids(session.id);
+    let pids = sandbox_processes(session.id);
     assert!(!pids.is_empty(), "no process of the sandbox found");
     for pid in pids {
         std::process::Command::new("kill")
@@ -398,6 +381,8 @@ async fn a_deleted_session_leaves_nothing() -> Result<()> {
     let session = server.api.new_session("", "say: hello").await?;
     let mut live = server.api.live(session.id, 0).await?;
     live.turn_end().await?;
+    let disks = server.data_dir().join("embedded/sandboxes");
+    assert!(names(&disks, session.id) && !sandbox_processes(session.id).is_empty());
     let path = format!("/sessions/{}?now=true", session.id);
     let deleted: Session = server.api.request(Method::DELETE, &path, None::<&()>).await?;
     assert_eq!(deleted.state, SessionState::Deleted);
@@ -407,7 +392,8 @@ async fn a_deleted_session_leaves_nothing() -> Result<()> {
     let list: Page<Session> = server.api.get("/sessions").await?;
     assert_eq!(list.data, []);
     eventually("its disk and processes are gone", async || {
-        Ok(sandbox_pids(session.id).is_empty() && !names(&server.data_dir().join("embedded/disks"), session.id))
+        let trash = server.data_dir().join("embedded/trash").read_dir()?.count();
+        Ok(sandbox_processes(session.id).is_empty() && !names(&disks, session.id) && trash == 0)
     })
     .await
 }
@@ -425,11 +411,24 @@ fn names(folder: &Path, id: SessionId) -> bool {
 async fn a_server_killed_in_the_middle_of_a_start_goes_on() -> Result<()> {
     let mut server = autonomous().await?;
     let mut ids = Vec::new();
-    for number in 0..3 {
+    for number in 0..2 {
         ids.push(server.api.new_session("", &format!("say: number {number}")).await?.id);
-        // At different moments of the start.
-        tokio::time::sleep(Duration::from_millis(40)).await;
     }
+    // At different moments of the start: the runtime is being started, the sandbox is, the row exists.
+    let reached: [fn(&LiveMessage) -> Option<()>; 2] = [
+        |message| {
+            let is_it = |event: &AgentEvent| matches!(event, AgentEvent::SetupProgress { step: SetupStep::Runtime, .. });
+            agent_event(message).filter(|event| is_it(event)).map(drop)
+        },
+        |message| match &event(message)?.event {
+            EventBody::Server(ServerEvent::State { state, .. }) => (*state == SessionState::Starting).then_some(()),
+            EventBody::Agent(_) => None,
+        },
+    ];
+    for (id, reached) in ids.iter().zip(reached) {
+        server.api.live(*id, 0).await?.until(reached).await?;
+    }
+    ids.push(server.api.new_session("", "say: number 2").await?.id);
     server.kill().await?;
     server.start_again().await?;
     for (number, id) in ids.into_iter().enumerate() {

@@ -11,19 +11,23 @@ use crate::{Result, Store, from_json, micros, to_json};
 pub const MAX_RECORDS: u32 = 10_000;
 
 impl Store {
-    /// Adds a record. Answers false when the session is gone.
-    pub async fn add_egress(&self, record: &EgressRecord) -> Result<bool> {
-        let added = sqlx::query(
-            "INSERT INTO egress_records (id, session_id, at, document)
-             SELECT $1, id, $3, $4 FROM sessions WHERE id = $2 ON CONFLICT (id) DO UPDATE SET document = excluded.document",
-        )
-        .bind(record.id.to_string())
-        .bind(record.session_id.to_string())
-        .bind(micros(record.at))
-        .bind(to_json(record, "egress_records")?)
-        .execute(&self.writer)
-        .await?;
-        Ok(added.rows_affected() == 1)
+    /// Adds records, or replaces those that are there, all of them or none. Those of sessions that are
+    /// gone are left out.
+    pub async fn add_egress(&self, records: impl IntoIterator<Item = &EgressRecord>) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        for record in records {
+            sqlx::query(
+                "INSERT INTO egress_records (id, session_id, at, document)
+                 SELECT $1, id, $3, $4 FROM sessions WHERE id = $2 ON CONFLICT (id) DO UPDATE SET document = excluded.document",
+            )
+            .bind(record.id.to_string())
+            .bind(record.session_id.to_string())
+            .bind(micros(record.at))
+            .bind(to_json(record, "egress_records")?)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        Ok(transaction.commit().await?)
     }
 
     /// Drops a session's records over [`MAX_RECORDS`], oldest first.

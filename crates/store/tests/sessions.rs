@@ -583,7 +583,7 @@ fn egress(session_id: SessionId, bytes_in: u64) -> EgressRecord {
         status: None,
         bytes_out: 1,
         bytes_in,
-        duration_ms: 3,
+        duration_ms: Some(3),
     }
 }
 
@@ -602,9 +602,13 @@ async fn a_purged_session_leaves_nothing() {
         assert_eq!(store.create_session(&change, None).await.unwrap(), Outcome::Written);
         append(store, &mut current, vec![completed("a", "x")]).await;
         let records: Vec<EgressRecord> = (0..3).map(|bytes| egress(id, bytes)).collect();
-        for record in &records {
-            assert!(store.add_egress(record).await.unwrap());
-        }
+        // As at the decision, and again as at the end.
+        let open = EgressRecord {
+            duration_ms: None,
+            ..records[1].clone()
+        };
+        store.add_egress([&records[0], &open]).await.unwrap();
+        store.add_egress(&records[1..]).await.unwrap();
         assert_eq!(
             store.egress(id, None, 2).await.unwrap(),
             [records[2].clone(), records[1].clone()]
@@ -620,7 +624,8 @@ async fn a_purged_session_leaves_nothing() {
         assert_eq!(store.events(id, 0, 10).await.unwrap(), []);
         assert_eq!(store.queue(id).await.unwrap(), []);
         assert_eq!(store.egress(id, None, 10).await.unwrap(), []);
-        assert!(!store.add_egress(&records[0]).await.unwrap());
+        store.add_egress(&records).await.unwrap();
+        assert_eq!(store.egress(id, None, 10).await.unwrap(), []);
     }
 }
 

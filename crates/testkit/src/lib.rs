@@ -12,6 +12,7 @@
 
 mod api;
 mod attachments;
+mod exec;
 mod live;
 mod postgres;
 mod repository;
@@ -21,6 +22,7 @@ mod terminal;
 mod wait;
 
 pub use api::{Api, Refused};
+pub use exec::{Ran, sandbox_processes};
 pub use live::{Live, agent_event, event};
 pub use postgres::Postgres;
 pub use repository::repository;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -26,8 +26,11 @@ const LOOKS: usize = 1000;
 pub struct Setup {
     /// The `mistle` program.
     pub program: PathBuf,
-    /// Added to its configuration file; top-level keys may not be set here.
+    /// Added to its configuration file; top-level keys may not be set here. `{port}` is the server's.
     pub config: String,
+    /// The size of the disk that sandboxes have for themselves, as `mount` takes it (`160m`). The disk
+    /// of the data directory otherwise.
+    pub sandbox_disk: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -36,6 +39,7 @@ impl Default for Setup {
         Self {
             program: built("debug", "mistle"),
             config: String::new(),
+            sandbox_disk: None,
         }
     }
 }
@@ -78,6 +82,7 @@ pub struct TestServer {
     data_dir: TempDir,
     child: Child,
     _port: Port,
+    disk: Option<Mounted>,
 }
 
 impl TestServer {
@@ -93,6 +98,10 @@ impl TestServer {
         let data_dir = tempfile::Builder::new().prefix("mst").tempdir()?;
         let port = Port::reserve()?;
         write_config(data_dir.path(), port.number, &setup.config)?;
+        let disk = setup
+            .sandbox_disk
+            .map(|size| Mounted::tmpfs(data_dir.path().join("embedded"), size));
+        let disk = disk.transpose()?;
         let (child, login_link) = spawn(&setup.program, data_dir.path()).await?;
         let token = std::fs::read_to_string(data_dir.path().join("cli-token")).context("the operator's token")?;
         let api = Api::new(format!("http://127.0.0.1:{}", port.number), token.trim().to_owned())?;
@@ -103,6 +112,7 @@ impl TestServer {
             data_dir,
             child,
             _port: port,
+            disk,
         })
     }
 
@@ -137,13 +147,36 @@ impl Drop for TestServer {
             let ended = !matches!(self.child.try_wait(), Ok(None));
             let shims = processes(|process| names(process, self.data_dir.path()));
             if ended && shims.is_empty() {
-                return;
+                break;
             }
             // PID 1 of each sandbox: killing it ends everything in it.
             let inits = processes(|process| parent(process).is_some_and(|parent| shims.contains(&parent)));
             let mut kill = std::process::Command::new("kill");
             let _ = kill.arg("-9").args(inits).args(shims).stderr(Stdio::null()).status();
         }
+        // Before the folder that it is in.
+        drop(self.disk.take());
+    }
+}
+
+/// A file system that is mounted until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(at: PathBuf, size: &str) -> Result<Self> {
+        std::fs::create_dir(&at)?;
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(&at)
+            .status()?;
+        ensure!(mounted.success(), "can't mount a small disk");
+        Ok(Self(at))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
 
@@ -206,6 +239,7 @@ impl Port {
 
 fn write_config(data_dir: &Path, port: u16, config: &str) -> Result<()> {
     let codex = workspace().join("data/runtimes/codex/0.169.0");
+    let config = config.replace("{port}", &port.to_string());
     let text = format!(
         "listen = \"127.0.0.1:{port}\"\n{config}\n[runtimes.codex]\npath = \"{}\"\n",
         codex.display()

@@ -153,11 +153,22 @@ impl Sandbox {
         problem
     }
 
-    pub(crate) async fn record(&mut self) -> EgressRecord {
+    /// The next record, of a beginning or an end.
+    pub(crate) async fn any_record(&mut self) -> EgressRecord {
         tokio::time::timeout(PATIENCE, self.records.recv())
             .await
             .expect("a record")
             .unwrap()
+    }
+
+    /// The next record of an end.
+    pub(crate) async fn record(&mut self) -> EgressRecord {
+        loop {
+            let record = self.any_record().await;
+            if record.duration_ms.is_some() {
+                return record;
+            }
+        }
     }
 
     /// An HTTP/1.1 client on a connection to a model, as the runtimes have one.

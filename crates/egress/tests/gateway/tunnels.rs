@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::sandbox::{Names, PATIENCE, Sandbox, deaf, echo, policy, unused};
+use crate::sandbox::{Names, PATIENCE, Sandbox, deaf, echo, policy, provider, unused};
 use http::{Method, Request};
-use http_body_util::Empty;
+use http_body_util::{Empty, Full};
 use mistle_egress::{Gateway, GatewayConfig, SandboxEgress, ServeError};
 use mistle_protocol::egress::{EgressDecision, EgressRecord};
 use mistle_protocol::id::SessionId;
@@ -46,6 +46,56 @@ async fn bytes_pass_and_each_direction_ends_by_itself() {
         (target.clone(), EgressDecision::Tunnel, target.as_str(), 5, 13)
     );
     assert_eq!((record.method, record.path, record.status), (None, None, None));
+}
+
+#[tokio::test]
+async fn a_connection_is_recorded_before_anything_of_it_leaves() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let mut sandbox = Sandbox::new(&["127.0.0.1"], Arc::default(), policy(&[&target], None)).await;
+    let mut stream = sandbox.open(&target).await;
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    let begun = sandbox.any_record().await;
+    assert_eq!(
+        summary(&begun),
+        (target.clone(), EgressDecision::Tunnel, target.as_str(), 0, 0)
+    );
+    assert_eq!(begun.duration_ms, None);
+    stream.write_all(b"hello").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    upstream.read_to_end(&mut heard).await.unwrap();
+    drop(upstream);
+    let ended = sandbox.any_record().await;
+    assert_eq!((ended.id, ended.at, ended.bytes_out), (begun.id, begun.at, 5));
+    assert!(ended.duration_ms.is_some());
+}
+
+#[tokio::test]
+async fn what_can_not_be_recorded_is_not_made() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let target = address.to_string();
+    let route = provider(address, "sk-real");
+    let mut sandbox = Sandbox::new(&["127.0.0.1"], Arc::default(), policy(&[&target], Some(route))).await;
+    sandbox.records.close();
+    let problem = sandbox.refused(&target).await;
+    assert_eq!((problem.kind.as_str(), problem.status), ("egress-not-recorded", 503));
+    let mut model = sandbox.model("demo.model.mistle.internal").await;
+    let request = Request::builder()
+        .uri("/v1/models")
+        .header("host", "demo.model.mistle.internal");
+    let response = model
+        .send_request(request.body(Full::default()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 503);
+    // Nobody connected: the next one who does is the first.
+    let own = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (_, first) = listener.accept().await.unwrap();
+    assert_eq!(first, own.local_addr().unwrap());
+    // A denial is one all the same.
+    assert_eq!(sandbox.refused("example.org:443").await.kind, "egress-not-allowed");
 }
 
 #[tokio::test]

@@ -7,109 +7,11 @@ use mistle_sandbox::{Driver, Embedded, Image, ReadOnlyMount, SandboxError, Sandb
 
 use crate::support::{Host, config, spec, within};
 
-/// Everything that is asked here is answered the same on every host that can isolate, so what the
-/// script prints is compared with a file: a difference is a change of the isolation.
-const PROBE: &str = r#"
-section() { echo; echo "== $1"; }
-section identity
-echo "uid $(id -u) gid $(id -g) groups $(id -G)"
-echo "host name $(hostname)"
-echo "uid map" $(cat /proc/self/uid_map)
-echo "gid map" $(cat /proc/self/gid_map)
-echo "setgroups $(cat /proc/self/setgroups)"
-grep -E '^(Cap|NoNewPrivs)' /proc/self/status
-echo "processes" /proc/[0-9]*
-
-section mounts
-while read -r _ _ _ root point options rest; do
-    type=${rest#*- }; type=${type%% *}
-    case $point in
-        # Depend on how the host lays out its folders, and on what its kernel has to hide: that
-        # is asked for below.
-        /var/lib/dpkg | /var/lib/rpm | /bin | /sbin | /lib*) continue ;;
-        /proc/sys) ;;
-        /proc/* | /sys/*) continue ;;
-        /run/mistle) type=host ;;
-    esac
-    echo "$point $type $options"
-done < /proc/self/mountinfo | sed 's/,relatime//' | sort
-
-section 'top level'
-for path in /*; do
-    case $path in /lib* | /bin | /sbin) ;; *) echo "$path" ;; esac
-done
-
-section 'exposed in /proc and /sys'
-for path in /proc/kcore /proc/kmsg /proc/keys /proc/key-users /proc/kallsyms /proc/modules \
-    /proc/cmdline /proc/iomem /proc/slabinfo /proc/vmallocinfo /proc/kpagecount /proc/timer_list /proc/sched_debug \
-    /proc/sysrq-trigger /proc/acpi /proc/scsi /sys/firmware /sys/class/dmi /sys/kernel/debug \
-    /sys/kernel/security /sys/kernel/tracing /sys/fs/bpf /sys/fs/cgroup
-do
-    content=$(if [ -d $path ]; then ls -A $path; else head -c 1 $path | tr '\0' '.'; fi 2> /dev/null)
-    if [ -n "$content" ]; then echo "$path can be read"; fi
-done
-find /proc/sys -type f -writable 2> /dev/null | sed 's/^/writable /'
-find /proc -maxdepth 1 -type f -writable 2> /dev/null | sort | sed 's/^/writable /' | grep -vE ' /proc/(kcore|kmsg|keys|key-users|kallsyms|modules|cmdline|iomem|ioports|slabinfo|vmallocinfo|kpage[a-z]*|timer_list|sched_debug|interrupts|latency_stats|sysrq-trigger)$'
-find /sys -type f -writable 2> /dev/null | head -5 | sed 's/^/writable /'
-echo 1 2> /dev/null > /proc/sys/vm/drop_caches && echo 'caches can be dropped'
-echo core 2> /dev/null > /proc/sys/kernel/core_pattern && echo 'the handler of core files can be set'
-
-section devices
-cd /dev
-for name in * pts/*; do
-    if [ -c $name ] || [ -b $name ]; then echo "$name $(stat -c '%F %t:%T %a' $name)"; fi
-done | sort
-cd /
-head -c 1 /dev/random > /dev/null && echo 'random works'
-mknod /tmp/disk b 254 0 2> /dev/null && echo 'device nodes can be made'
-mknod /tmp/memory c 1 1 2> /dev/null && echo 'device nodes can be made'
-
-section cgroup
-cat /proc/self/cgroup | cut -d: -f3 | sort -u
-mkdir -p /tmp/cgroup
-mount -t cgroup2 none /tmp/cgroup 2> /dev/null && echo 'version 2 can be mounted'
-mount -t cgroup -o memory none /tmp/cgroup 2> /dev/null && echo 'version 1 can be mounted'
-find / -name memory.max -o -name memory.limit_in_bytes 2> /dev/null
-
-section privileges
-try() { if "$@" > /dev/null 2>&1; then echo "allowed: $*"; else echo "denied: $*"; fi; }
-try mount -t tmpfs none /mnt
-try mount --bind /etc /mnt
-try mount -o remount,rw /proc/sys
-try umount /proc/kcore
-try umount /run/mistle
-try unshare -U true
-try unshare -Ur true
-try unshare -m true
-try unshare -n true
-try unshare -p true
-try hostname other
-try dmesg
-try swapon /tmp/none
-try modprobe dummy
-try chroot / true
-try nsenter -t 1 -m true
-try sh -c 'ulimit -n 1000000'
-try touch /run/mistle/file
-
-section network
-sed 's/:.*//' /proc/net/dev | tail -n +3 | tr -d ' '
-tail -n +2 /proc/net/route
-for address in 169.254.169.254/80 1.1.1.1/443 10.0.0.1/22 127.0.0.1/22; do
-    echo "$address: $(bash -c "exec 3<> /dev/tcp/$address" 2>&1 | sed 's/.*: //' | tail -1)"
-done
-getent hosts localhost > /dev/null && echo 'localhost is known'
-getent hosts example.org > /dev/null && echo 'example.org is known'
-
-section sockets
-find / -type s 2> /dev/null
-cat /proc/net/unix | tail -n +2
-
-section accounts
-grep -vE '^[^:]*:[*!]+:' /etc/shadow
-grep -E '^(root|nobody):' /etc/passwd | cut -d: -f1-4 | sort
-awk -F: '$3 >= 1000 && $3 != 65534' /etc/passwd
-"#;
+/// Asks for everything of the isolation that is answered the same on every host that can isolate, so
+/// what it prints is compared with a file: a difference is a change of the isolation. A session is
+/// asked the same (`server/tests/isolation`); what it is refused and this sandbox, which has no
+/// daemon, is not is the work of the daemon's filter.
+const PROBE: &str = include_str!("probe.sh");
 
 #[tokio::test]
 async fn the_probe_finds_what_is_written_down() {

@@ -1,24 +1,20 @@
 //! A sandbox's way out: its egress connections go to the gateway, with the policy of its session.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+mod records;
 
-use futures::future::BoxFuture;
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use mistle_egress::{Credential, Policy, ProviderRoute, Recorder, SandboxEgress};
-use mistle_protocol::egress::EgressRecord;
+use mistle_egress::{Credential, Policy, ProviderRoute, SandboxEgress};
 use mistle_protocol::session::Trouble;
-use mistle_store::Store;
 use mistle_store::sessions::SessionRow;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
+pub(super) use self::records::Records;
 use super::link::ServeEgress;
 use super::{Shared, trouble};
 use crate::config::{Config, ProviderKind};
-
-/// How many records are added before the oldest are dropped: dropping costs a look at them all.
-const TRIM_EVERY: u32 = 500;
 
 /// The way to a provider.
 pub(super) fn route(config: &Config, name: &str) -> Result<ProviderRoute, Trouble> {
@@ -40,14 +36,10 @@ pub(super) fn serve(shared: &Arc<Shared>, row: &SessionRow) -> ServeEgress {
     let id = row.session.id;
     let gateway = shared.needs.egress.clone();
     let (policy, policies) = watch::channel(Arc::new(policy(&shared.needs.config, row)));
-    let recorder = Arc::new(Records {
-        store: shared.needs.store.clone(),
-        added: AtomicU32::new(0),
-    });
     let sandbox = SandboxEgress {
         session_id: id,
         policy: policies,
-        recorder,
+        recorder: shared.egress.recorder(),
     };
     Arc::new(move |stream: UnixStream| {
         // The sender lives as long as someone may connect.
@@ -72,28 +64,4 @@ fn policy(config: &Config, row: &SessionRow) -> Policy {
         tracing::warn!(session = %id, %error, "the profile's egress rules can't be used; everything is denied");
         Policy::default()
     })
-}
-
-struct Records {
-    store: Store,
-    added: AtomicU32,
-}
-
-impl Recorder for Records {
-    fn record(&self, record: EgressRecord) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let session = record.session_id;
-            let trims = self.added.fetch_add(1, Ordering::Relaxed) % TRIM_EVERY == TRIM_EVERY - 1;
-            let stored = async {
-                self.store.add_egress(&record).await?;
-                if trims {
-                    self.store.trim_egress(session).await?;
-                }
-                Ok::<_, mistle_store::StoreError>(())
-            };
-            if let Err(error) = stored.await {
-                tracing::error!(%session, error = %trouble::chain(&error), "an egress record was not stored");
-            }
-        })
-    }
 }

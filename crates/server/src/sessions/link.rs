@@ -162,6 +162,7 @@ async fn run(connection: u64, stream: UnixStream, events: &mpsc::Sender<LinkEven
 
 async fn converse(connection: u64, stream: UnixStream, events: &mpsc::Sender<LinkEvent>) -> Result<(), ControlError> {
     let lost = |error: hyper::Error| ControlError::Lost(error.into());
+    let (stream, _hang_up) = HangUp::new(stream).map_err(|error| ControlError::Lost(error.into()))?;
     let handshake = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -181,6 +182,25 @@ async fn converse(connection: u64, stream: UnixStream, events: &mpsc::Sender<Lin
     let hung_up = control.hung_up();
     let conversation = converse_on(connection, control, events);
     hung_up.run_until_cancelled(conversation).await.unwrap_or(Ok(()))
+}
+
+/// Ends a connection when its conversation is over, in whatever way. HTTP/2 would wait for every stream
+/// that is open, and whoever reads a terminal holds one; the daemon would not dial again meanwhile.
+struct HangUp(std::os::unix::net::UnixStream);
+
+impl HangUp {
+    fn new(stream: UnixStream) -> io::Result<(UnixStream, Self)> {
+        let stream = stream.into_std()?;
+        let hang_up = Self(stream.try_clone()?);
+        Ok((UnixStream::from_std(stream)?, hang_up))
+    }
+}
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        // It fails when the other side has ended it already.
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    }
 }
 
 async fn converse_on(connection: u64, control: Control, events: &mpsc::Sender<LinkEvent>) -> Result<(), ControlError> {

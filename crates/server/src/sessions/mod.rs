@@ -183,6 +183,8 @@ type Result<T> = std::result::Result<T, SessionError>;
 /// What the driver tasks share.
 struct Shared {
     needs: Needs,
+    /// The record of outgoing connections.
+    egress: egress::Records,
     /// The tasks that run.
     handles: Mutex<HashMap<SessionId, Handle>>,
     /// Every change of any session.
@@ -251,8 +253,10 @@ impl Shared {
 impl Sessions {
     /// Takes up every session where the store left it.
     pub async fn open(needs: Needs) -> Result<Self> {
+        let records = egress::Records::open(needs.store.clone(), &needs.config.data_dir).await;
         let shared = Arc::new(Shared {
             needs,
+            egress: records.map_err(internal)?,
             handles: Mutex::default(),
             updates: broadcast::channel(MAX_BEHIND_ALL).0,
             ports: Watches::default(),
@@ -603,6 +607,7 @@ impl Sessions {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.needs.egress.shutdown().await;
+        self.shared.egress.shutdown().await;
         self.shared.tasks.wait().await;
     }
 

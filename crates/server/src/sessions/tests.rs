@@ -24,6 +24,7 @@ use mistle_protocol::session::{Activity, Delivery, EventBody, LiveMessage, Sessi
 use mistle_sandbox::{BoxFuture, Driver, Exit, SandboxError, SandboxInfo, SandboxSpec};
 use mistle_store::Store;
 use mistle_store::session_index::SessionFilter;
+use mistle_store::sessions::{Change, SessionRow};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -734,9 +735,9 @@ async fn a_server_that_ends_in_the_middle_of_a_start_goes_on_with_it() {
     bench.sandboxes.starting.send_replace(false);
     let id = bench.create().await;
     bench.until_state(id, SessionState::Starting).await;
-    let sandboxes = bench.sandboxes.clone();
+    let (sandboxes, ends) = (bench.sandboxes.clone(), bench.sessions.shared.stop.clone());
     tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        ends.cancelled().await;
         sandboxes.starting.send_replace(true);
     });
     bench.restart().await;

@@ -143,6 +143,12 @@ fn config(plan: &Plan, workspaces: &Path) -> String {
             .map(|effort| format!("model_reasoning_effort = {}", quote(effort))),
     );
     lines.push(format!("sandbox_mode = {}", quote(SANDBOX_MODE)));
+    // For what a person begins in the TUI: in an untrusted folder Codex asks there every time unless this
+    // says otherwise. That it asks every time it takes from no file.
+    if runtime.approval_policy != ApprovalPolicy::AskEveryTime {
+        let approval = approval_policy(runtime.approval_policy);
+        lines.push(format!("approval_policy = {}", quote(approval)));
+    }
     // Whatever would look for the outside world or open a question in the TUI is off. So are
     // endless retries: a model that can't be reached is a failed turn, which says so.
     lines.push(
