@@ -2,7 +2,7 @@
 
 import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
-import { approval, approveUntil, chat, composer, newSession, said, send, status } from '../session.ts'
+import { approval, approveUntil, chat, composer, newSession, said, send, sessionId, status } from '../session.ts'
 import { expect, test } from '../server.ts'
 
 const READY = { name: 'Status: Ready' }
@@ -106,4 +106,73 @@ test('left from within, the chat is back; stopped, it says why', async ({ signed
   await expect(toggle(page)).toHaveAttribute('aria-disabled', 'true')
   await toggle(page).hover()
   await expect(page.getByRole('tooltip')).toContainText('The sandbox does not run')
+})
+
+test('opened and left while an answer is being written, it interrupts nothing', async ({ signedIn: page, server }) => {
+  test.slow()
+  await newSession(page, 'slow stream 200 every 100ms')
+  await expect(said(page, /Line 3 of 200/)).toBeVisible()
+  await toggle(page).click()
+  // The answer goes on in it.
+  await expect(screen(page)).toContainText(/Line \d+ of 200/)
+  const lines = async () => Math.max(...[...(await screen(page).innerText()).matchAll(/Line (\d+) of/g)].map(([, n]) => Number(n)))
+  const first = await lines()
+  await expect.poll(lines).toBeGreaterThan(first)
+  // Left by the page, and then by the program's own end.
+  await page.keyboard.press('Control+Shift+e')
+  await expect(chat(page)).toBeVisible()
+  await expect(status(page)).toHaveAccessibleName('Status: Working')
+  await page.keyboard.press('Control+Shift+e')
+  await type(page, '/quit')
+  await expect(screen(page)).toContainText('/quit')
+  await page.keyboard.press('Enter')
+  await expect(chat(page)).toBeVisible()
+  await expect(status(page)).toHaveAccessibleName('Status: Working')
+  await expect(said(page, /Line 200 of 200/)).toBeVisible({ timeout: 120_000 })
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  const { data } = await server.api<{ data: unknown[] }>('GET', `/sessions/${sessionId(page)}/events?limit=1000`)
+  const ends = data.map((event) => JSON.stringify(event)).filter((event) => event.includes('"turn.completed"'))
+  expect(ends).toHaveLength(1)
+  expect(ends[0]).toContain('"outcome":{"status":"completed"}')
+})
+
+test.describe('on a phone', () => {
+  test.use({ viewport: { width: 390, height: 844 } })
+
+  test('it has the whole pane, and is clear to everybody', async ({ signedIn: page }, info) => {
+    await newSession(page, 'say: hello')
+    await expect(status(page)).toHaveAccessibleName(/Ready/)
+    await page.getByRole('button', { name: 'Session menu' }).click()
+    await page.getByRole('menuitem', { name: /own interface/ }).click()
+    await expect(screen(page)).toContainText('hello')
+    await expect(screen(page)).toContainText('Ask Codex')
+    await page.screenshot({ path: info.outputPath('tui-phone.png') })
+    const place = await tui(page).boundingBox()
+    expect(place).toMatchObject({ x: 0, width: 390 })
+    // Nothing is cut off at the side.
+    const rows = await screen(page).boundingBox()
+    expect(rows!.x + rows!.width).toBeLessThanOrEqual(390)
+    const { violations } = await new AxeBuilder({ page }).exclude('.xterm-screen').analyze()
+    expect(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])).toEqual([])
+  })
+})
+
+test('it follows the primary repository, and the page says so', async ({ signedIn: page, server }) => {
+  const sources = ['api', 'page'].map((name) => server.repository(name, { 'README.md': `${name}\n` }))
+  const session = await server.api<{ id: string }>('POST', '/sessions', {
+    repositories: sources.map((source) => ({ source })),
+    task: 'say: hello',
+  })
+  await page.goto(new URL(`/s/${session.id}`, page.url()).href)
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  await toggle(page).click()
+  await expect(screen(page)).toContainText('/workspace/api')
+  await type(page, 'half a thought')
+  await expect(screen(page)).toContainText('half a thought')
+  await page.getByRole('button', { name: /^Primary repository/ }).click()
+  await page.getByRole('menuitemradio', { name: /^page/ }).click()
+  await expect(tui(page).getByRole('status')).toHaveText('The next turn runs in page, also when you type it here.')
+  // What was being typed stays.
+  await expect(screen(page)).toContainText('half a thought')
+  await expect(screen(page)).toContainText('/workspace/page')
 })

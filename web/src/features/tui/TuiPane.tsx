@@ -7,6 +7,7 @@ import type { LinkState } from "../../live/link";
 import { Button } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { runtimeName } from "../session/status";
+import { primaryOf } from "../session/workspaces";
 import type { TerminalEnd } from "../terminal/connection";
 import { LazyTerminal } from "../terminal/LazyTerminal";
 import "./tui.css";
@@ -49,6 +50,7 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
   const [focus, setFocus] = useState(0);
   const [link, setLink] = useState<LinkState>();
   const name = runtimeName(session.runtime);
+  const movedTo = useMovedTo(session);
 
   const start = useCallback(async () => {
     setTui({ is: "opening" });
@@ -130,9 +132,9 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
           session={session.id}
           terminal={tui.terminal.id}
           label={`${name}'s own interface`}
+          place="tui"
           shown={open && shown}
           focus={open && shown ? focus : 0}
-          place="tui"
           replayBefore={tui.terminal.offset}
           onState={setLink}
           onEnd={onEnd}
@@ -149,6 +151,11 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
           {back}
         </div>
       )}
+      {tui?.is === "open" && movedTo && (
+        <div className="tui-end" role="status">
+          The next turn runs in {movedTo}, also when you type it here.
+        </div>
+      )}
       {link?.status === "waiting" && (
         <div className="tui-end" role="status">
           Reconnecting…
@@ -156,6 +163,19 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
       )}
     </main>
   );
+}
+
+/** The primary folder's name from when another one became it until the first turn there. */
+function useMovedTo(session: Session): string | undefined {
+  const idle = session.activity === "idle";
+  const before = useRef({ cwd: session.cwd, idle });
+  const [moved, setMoved] = useState(false);
+  useEffect(() => {
+    if (before.current.cwd !== session.cwd) setMoved(true);
+    else if (before.current.idle && !idle) setMoved(false);
+    before.current = { cwd: session.cwd, idle };
+  }, [session.cwd, idle]);
+  return moved ? primaryOf(session).name : undefined;
 }
 
 /** Nothing at first: mostly it is there before an indicator would help. */
