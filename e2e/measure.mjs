@@ -20,7 +20,7 @@ try {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } })
   await page.goto(job.login)
   await page.waitForURL(/\/(new)?$/)
-  const jobs = { reload, changes, flood, files }
+  const jobs = { reload, changes, flood, files, create }
   console.log(JSON.stringify(await jobs[job.job](page)))
 } finally {
   await browser.close()
@@ -188,6 +188,38 @@ async function typed(page, text) {
     await page.evaluate(() => { window.listens = false })
   }
   return times
+}
+
+/**
+ * From the key that creates a session until its page takes text; a key is then typed into it.
+ */
+async function create(page) {
+  const rounds = []
+  for (let round = 0; round < job.rounds; round++) {
+    await page.goto(job.url)
+    const task = page.getByRole('textbox', { name: /task/i })
+    await task.fill(`say: ${round}`)
+    await page.waitForLoadState('networkidle')
+    await page.evaluate(() => {
+      window.typing = new Promise((resolve) => addEventListener('keydown', ({ timeStamp }) => {
+        const look = () => {
+          const box = document.querySelector('textarea[aria-label="Message"]')
+          const isThere = location.pathname.startsWith('/s/') && box && !box.disabled && !box.readOnly
+          if (!isThere) return requestAnimationFrame(look)
+          requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - timeStamp)))
+        }
+        requestAnimationFrame(look)
+      }, { capture: true, once: true }))
+    })
+    await task.press('Enter')
+    rounds.push(await page.evaluate(() => window.typing))
+    const composer = page.getByRole('textbox', { name: 'Message', exact: true })
+    await composer.press('z')
+    if (await composer.inputValue() !== 'z') throw new Error('what is typed is not in the message')
+    // A page with unsent words may ask before it goes.
+    await composer.fill('')
+  }
+  return { rounds }
 }
 
 /**

@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Install nothing: peers and browser are measured if they are here
     #[arg(long)]
     no_install: bool,
-    /// Measure these areas only: sandbox, sessions, reload, terminals, changes, search, previews, egress, web
+    /// Measure these areas only: sandbox, sessions, live, reload, terminals, changes, search, previews, egress, web
     areas: Vec<String>,
 }
 

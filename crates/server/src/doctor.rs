@@ -1,7 +1,9 @@
 //! `mistle doctor`: what is in force, what is wrong, and what to do.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use mistle_protocol::id::SessionId;
 use mistle_protocol::profile::Repository;
 use mistle_sandbox::IsolationReport;
 use mistle_sandbox::embedded;
@@ -256,7 +258,7 @@ async fn isolation(config: &Config, checks: &mut Vec<Check>) -> Option<Isolation
             server::embedded(config).uid_base
         ),
     ));
-    checks.push(system_calls());
+    checks.push(system_calls(&processes(&config.data_dir)));
     for controller in &report.controllers {
         let name = format!("limit: {}", controller.name);
         checks.push(match controller.version {
@@ -272,24 +274,83 @@ async fn isolation(config: &Config, checks: &mut Vec<Check>) -> Option<Isolation
     Some(report)
 }
 
-/// Whether the kernel filters system calls. The daemon loads the filters, gives up capabilities and new
+/// A process in a sandbox, as the kernel tells of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Process {
+    sandbox: String,
+    id: u32,
+    /// Whether its system calls are filtered and it can gain no privileges.
+    confined: bool,
+}
+
+impl Process {
+    /// Reads what `/proc/<id>/cgroup` and `/proc/<id>/status` say. None for what is in no sandbox, and for PID 1
+    /// of one and whatever is before it: that confines itself, and then starts all the others.
+    fn read(id: u32, cgroup: &str, status: &str) -> Option<Self> {
+        let sandbox = cgroup
+            .split(['/', '\n'])
+            .find(|part| part.parse::<SessionId>().is_ok())?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let inside = field("NSpid:")?.split_whitespace().nth(1)?;
+        (inside != "1").then(|| Self {
+            sandbox: sandbox.to_owned(),
+            id,
+            confined: field("Seccomp:") == Some("2") && field("NoNewPrivs:") == Some("1"),
+        })
+    }
+}
+
+/// The processes in this server's sandboxes.
+fn processes(data_dir: &Path) -> Vec<Process> {
+    let sandboxes = data_dir.join("embedded/sandboxes");
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).ok();
+            Process::read(id, &read("cgroup")?, &read("status")?)
+        })
+        .filter(|process| sandboxes.join(&process.sandbox).is_dir())
+        .collect()
+}
+
+/// Whether system calls are filtered: in the sandboxes that run, as the kernel says of their processes, and in
+/// those to come, as far as the kernel can. The daemon loads the filters, gives up capabilities and new
 /// privileges, reads back that all of it is in force, and runs nothing otherwise.
-fn system_calls() -> Check {
+fn system_calls(processes: &[Process]) -> Check {
     let name = "isolation: system calls";
     let actions = std::fs::read_to_string(SECCOMP_ACTIONS).unwrap_or_default();
     let missing = |action: &&str| !actions.split_whitespace().any(|known| known == *action);
-    match ["errno", "kill_process"].iter().find(|action| missing(action)) {
-        None => ok(
-            name,
-            "filtered by the daemon of each sandbox, which runs nothing otherwise",
-        ),
-        Some(action) => bad(
+    if let Some(action) = ["errno", "kill_process"].iter().find(|action| missing(action)) {
+        return bad(
             Status::Fail,
             name,
             format!("the kernel can't filter them: {SECCOMP_ACTIONS} does not offer `{action}`"),
             "Use a kernel with CONFIG_SECCOMP_FILTER.",
-        ),
+        );
     }
+    if let Some(Process { sandbox, id, .. }) = processes.iter().find(|process| !process.confined) {
+        return bad(
+            Status::Fail,
+            name,
+            format!("process {id} of the sandbox {sandbox} is not filtered"),
+            format!(
+                "Stop the session with `mistle session stop {sandbox}`, and see that `sandboxd` is of this version."
+            ),
+        );
+    }
+    let sandboxes: BTreeSet<_> = processes.iter().map(|process| &process.sandbox).collect();
+    ok(
+        name,
+        match sandboxes.len() {
+            0 => "the kernel can filter them, and a sandbox runs nothing before it does; none runs now".to_owned(),
+            1 => format!("filtered in all {} processes of the sandbox that runs", processes.len()),
+            many => format!(
+                "filtered in all {} processes of the {many} sandboxes that run",
+                processes.len()
+            ),
+        },
+    )
 }
 
 fn daemon(path: &Path) -> Check {
@@ -321,6 +382,38 @@ fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
     use crate::config::Location;
+
+    const SANDBOX: &str = "ses_00000000000000000000000000000000";
+
+    fn process(inside: &str, seccomp: u8, no_new_privileges: u8) -> Option<Process> {
+        let cgroup = format!("8:pids:/mistle/{SANDBOX}\n0::/init.scope\n");
+        let status = format!("Name:\tx\nNSpid:\t{inside}\nNoNewPrivs:\t{no_new_privileges}\nSeccomp:\t{seccomp}\n");
+        Process::read(1234, &cgroup, &status)
+    }
+
+    #[test]
+    fn a_process_that_is_not_filtered_is_named() {
+        let confined = process("1234\t7", 2, 1).unwrap();
+        assert!(confined.confined);
+        // On the host, as the shim is, and PID 1, which is about to confine itself.
+        assert_eq!((process("1234", 0, 0), process("1234\t1", 0, 0)), (None, None));
+        assert_eq!(Process::read(1, "0::/system.slice/x.service\n", "NSpid:\t1\t7\n"), None);
+
+        let none = system_calls(&[]);
+        assert_eq!(none.status, Status::Ok);
+        assert!(none.detail.ends_with("none runs now"), "{none:?}");
+        let all = system_calls(&[process("1234\t7", 2, 1).unwrap(), confined]);
+        assert_eq!(all.detail, "filtered in all 2 processes of the sandbox that runs");
+        for (seccomp, no_new_privileges) in [(0, 1), (1, 1), (2, 0)] {
+            let found = [process("1234\t7", seccomp, no_new_privileges).unwrap()];
+            let check = system_calls(&found);
+            assert_eq!(check.status, Status::Fail);
+            assert_eq!(
+                check.detail,
+                format!("process 1234 of the sandbox {SANDBOX} is not filtered")
+            );
+        }
+    }
 
     #[test]
     fn a_repository_that_is_not_there_is_said() {

@@ -1,11 +1,18 @@
 //! Prometheus metrics.
 //!
-//! | metric | labels | what it counts |
-//! |---|---|---|
-//! | `mistle_http_requests_total` | method, route, status | answered requests |
-//! | `mistle_http_request_seconds` | method, route | how long they took |
-//! | `mistle_connections` | | open connections |
-//! | `mistle_streams` | kind | open WebSockets |
+//! | metric | type | labels | what it counts |
+//! |---|---|---|---|
+//! | `mistle_http_requests_total` | counter | method, route, status | answered requests |
+//! | `mistle_http_request_seconds` | histogram | method, route | how long they took |
+//! | `mistle_connections` | gauge | kind | open connections |
+//! | `mistle_streams` | gauge | kind | open WebSockets |
+//! | `mistle_sessions` | gauge | state | sessions that are in a state |
+//! | `mistle_sessions_created_total` | counter | | sessions that were created |
+//! | `mistle_session_start_seconds` | histogram | | from the request to start one again until its runtime was ready |
+//! | `mistle_session_events_total` | counter | | events of sandboxes that were stored |
+//! | `mistle_attachment_bytes_total` | counter | | bytes of files that were uploaded |
+//!
+//! Counters are of this process: they begin anew when the server does. A metric is there once it has counted.
 
 use std::sync::OnceLock;
 use std::time::Duration;

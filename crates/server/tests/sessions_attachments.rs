@@ -2,6 +2,7 @@
 //! sandbox, the real Codex, and the scripted model.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,7 +12,7 @@ use mistle_protocol::agent::{AgentEvent, ItemBody, TurnOutcome};
 use mistle_protocol::api::{NewMessage, NewSession};
 use mistle_protocol::id::{AttachmentId, SessionId};
 use mistle_protocol::session::{Attachment, Delivery, EventBody, QueuedMessage, Session, SessionState};
-use mistle_testkit::{Api, Live, Refused, Setup, TestServer, event, eventually};
+use mistle_testkit::{Api, Live, Refused, Setup, TestServer, event, eventually, sandbox_processes};
 use reqwest::{Method, header};
 
 const MIB: usize = 1024 * 1024;
@@ -89,6 +90,18 @@ fn resident(pid: u32) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes: u64 = line.context("VmRSS")?.trim().trim_end_matches(" kB").trim().parse()?;
     Ok(kibibytes / 1024)
+}
+
+/// How many bytes the files below a folder have.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 fn kept(server: &TestServer) -> Result<Vec<String>> {
@@ -281,15 +294,15 @@ async fn a_large_file_passes_through_and_a_killed_server_goes_on() -> Result<()>
         &[file.id],
     )
     .await?;
-    // Killed in the middle of its way into the sandbox, which takes longer than this.
-    eventually("the file is on its way", async || {
-        let queue: Vec<QueuedMessage> = api.get(&format!("/sessions/{}/messages", session.id)).await?;
-        Ok(queue.iter().any(|message| message.sending))
-    })
-    .await?;
+    // Killed in the middle of its way into the sandbox: some of it is there, and not all.
+    let process = *sandbox_processes(session.id).first().context("no sandbox")?;
+    let folder = Path::new("/proc")
+        .join(process.to_string())
+        .join("root/root/attachments");
+    eventually("the file is on its way", async || Ok(bytes_below(&folder) > 0)).await?;
     peak = peak.max(resident(pid)?);
-    tokio::time::sleep(Duration::from_millis(100)).await;
     server.kill().await?;
+    assert!(bytes_below(&folder) < SIZE, "it was there before the server was killed");
     server.start_again().await?;
     let pid = server.pid().context("pid")?;
     let mut live = api.live(session.id, last_seq(&live)).await?;

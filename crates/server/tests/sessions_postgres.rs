@@ -31,7 +31,7 @@ async fn a_session_lives_on_postgresql() -> Result<()> {
     let waiting = server.api.session(session.id).await?;
     assert_eq!((waiting.activity, waiting.queued), (Activity::NeedsYou, 1));
     let mut live = server.api.live(session.id, waiting.last_seq).await?;
-    live.state(SessionState::Running).await?;
+    // The row says that it runs. The answer is what needs the daemon, and waits until it is back.
     server.api.answer(session.id, &asked.id, Decision::Accept, None).await?;
     assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     assert_eq!(live.turn_end().await?, TurnOutcome::Completed);

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use mistle_protocol::agent::{AgentEvent, Decision, ItemBody, TurnOutcome};
-use mistle_protocol::api::NewTui;
+use mistle_protocol::api::{NewSession, NewTui, SessionPatch};
+use mistle_protocol::changes::{ChangesLine, Scope};
 use mistle_protocol::control::{TerminalInfo, TerminalKind};
 use mistle_protocol::id::SessionId;
-use mistle_protocol::session::{Activity, Delivery, EventBody, LiveMessage, SessionState};
-use mistle_testkit::{Api, Live, Refused, Setup, Terminal, TestServer, agent_event};
+use mistle_protocol::profile::Repository;
+use mistle_protocol::session::{Activity, Delivery, EventBody, LiveMessage, Session, SessionState};
+use mistle_testkit::{Api, Live, Refused, Setup, Terminal, TestServer, agent_event, repository};
 use reqwest::Method;
 
 async fn open(api: &Api, id: SessionId) -> Result<TerminalInfo> {
@@ -165,5 +167,118 @@ async fn it_says_why_it_can_not_be_opened() -> Result<()> {
     .await?;
     let new = serde_json::json!({ "cols": 80, "rows": 24 });
     assert_eq!(kind(&new).await?, (409, "session-stopped".to_owned()));
+    Ok(())
+}
+
+/// Types a line and presses Enter once its last word is there: pasted with it, the key would be a line break. What
+/// comes before may be drawn in pieces.
+async fn enter(tui: &mut Terminal, line: &str) -> Result<()> {
+    tui.type_in(line).await?;
+    tui.until(line.rsplit(' ').next().unwrap_or(line)).await?;
+    tui.type_in("\r").await
+}
+
+/// What the last command printed.
+async fn printed(api: &Api, id: SessionId) -> Result<String> {
+    let outputs = api.events(id).await?.into_iter().filter_map(|event| match event.event {
+        EventBody::Agent(AgentEvent::ItemCompleted { item }) => match item.body {
+            ItemBody::Command { output, .. } => Some(output),
+            _ => None,
+        },
+        _ => None,
+    });
+    Ok(outputs.last().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn it_follows_the_primary_repository() -> Result<()> {
+    let server = TestServer::start(Setup::policy("autonomous")).await?;
+    let api = &server.api;
+    let sources = tempfile::tempdir()?;
+    for name in ["api", "page"] {
+        let notes = format!("Mention the {name} in every answer.\n");
+        repository(&sources.path().join(name), &[("AGENTS.md", &notes)])?;
+    }
+    let source = |name: &str| Repository {
+        name: None,
+        source: sources.path().join(name).display().to_string(),
+        branch: None,
+    };
+    let new = NewSession {
+        repositories: vec![source("api"), source("page")],
+        task: "say: hello".to_owned(),
+        ..NewSession::default()
+    };
+    let session: Session = api.post("/sessions", &new).await?;
+    let mut live = api.live(session.id, 0).await?;
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    let info = open(api, session.id).await?;
+    let mut tui = api.attach(session.id, info.id).await?;
+    tui.until("• hello").await?;
+    enter(&mut tui, "run: pwd").await?;
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    assert_eq!(printed(api, session.id).await?, "/workspace/api\n");
+
+    // Half a line is typed when another repository becomes the primary one, and stays.
+    tui.type_in("run: pwd &&").await?;
+    tui.until("run: pwd &&").await?;
+    let patch = SessionPatch {
+        cwd: Some("/workspace/page".to_owned()),
+        ..SessionPatch::default()
+    };
+    let _: Session = api
+        .request(Method::PATCH, &format!("/sessions/{}", session.id), Some(&patch))
+        .await?;
+    enter(&mut tui, " cat AGENTS.md").await?;
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    let there = "/workspace/page\nMention the page in every answer.\n";
+    assert_eq!(printed(api, session.id).await?, there);
+    assert_eq!(open(api, session.id).await?.id, info.id);
+
+    // A conversation that is begun in it is there too, although it was started elsewhere.
+    enter(&mut tui, "/new").await?;
+    tui.until("› Ask Codex to do anything").await?;
+    enter(&mut tui, "run: pwd && echo new").await?;
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    assert_eq!(printed(api, session.id).await?, "/workspace/page\nnew\n");
+    Ok(())
+}
+
+/// The files that changed since the last turn.
+async fn since_the_last_turn(api: &Api, id: SessionId) -> Result<Vec<String>> {
+    let path = format!("/sessions/{id}/changes?scope={}", Scope::LastTurn.name());
+    let lines = api.stream(&path).await?.text().await?;
+    let mut files = Vec::new();
+    for line in lines.lines() {
+        if let ChangesLine::Files { files: some } = serde_json::from_str(line)? {
+            files.extend(some.into_iter().map(|file| file.path.text));
+        }
+    }
+    Ok(files)
+}
+
+#[tokio::test]
+async fn since_the_last_turn_begins_with_what_was_typed_there() -> Result<()> {
+    let server = TestServer::start(Setup::policy("ask_every_time")).await?;
+    let api = &server.api;
+    let sources = tempfile::tempdir()?;
+    repository(sources.path(), &[("README.md", "x\n")])?;
+    let session = api
+        .new_session(&sources.path().display().to_string(), "create first.txt: by the chat")
+        .await?;
+    let mut live = api.live(session.id, 0).await?;
+    let asked = live.approval().await?;
+    api.answer(session.id, &asked.id, Decision::Accept, None).await?;
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    assert_eq!(since_the_last_turn(api, session.id).await?, ["first.txt"]);
+
+    let info = open(api, session.id).await?;
+    let mut tui = api.attach(session.id, info.id).await?;
+    tui.until("› Ask Codex to do anything").await?;
+    enter(&mut tui, "create second.txt: by the interface").await?;
+    let asked = live.approval().await?;
+    api.answer(session.id, &asked.id, Decision::Accept, None).await?;
+    assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
+    assert_eq!(since_the_last_turn(api, session.id).await?, ["second.txt"]);
     Ok(())
 }

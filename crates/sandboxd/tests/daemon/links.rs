@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use http_body_util::BodyExt as _;
-use mistle_protocol::control::{CONTROL_SOCKET, Health, TerminalInfo};
+use mistle_protocol::control::{CONTROL_SOCKET, Health, REDIAL_MS, TerminalInfo};
 use tokio::net::UnixListener;
 
 use crate::support::{Daemon, soon};
@@ -66,9 +66,11 @@ async fn a_server_that_is_back_is_found() {
     let control = daemon.connect().await;
     let id = control.open(&["/bin/sh", "-c", "sleep 1000"]).await.id;
     drop(control);
+    // Each attempt that comes to nothing doubles the wait, until it is the longest.
+    for _ in 0..=(REDIAL_MS.1 / REDIAL_MS.0).ilog2() + 1 {
+        daemon.refuse().await;
+    }
     daemon.hang_up();
-    // Long enough for the back-off to reach its longest wait.
-    tokio::time::sleep(Duration::from_secs(2)).await;
     daemon.resume();
     let control = daemon.connect().await;
     assert_eq!(control.get::<Vec<TerminalInfo>>("/terminals").await[0].id, id);

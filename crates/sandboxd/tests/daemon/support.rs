@@ -68,6 +68,11 @@ impl Daemon {
         Control::accept(self.control.as_ref().unwrap()).await
     }
 
+    /// Lets the next connection come to nothing.
+    pub(crate) async fn refuse(&self) {
+        soon(self.control.as_ref().unwrap().accept()).await.unwrap();
+    }
+
     /// Takes the socket away, as a server does that ends.
     pub(crate) fn hang_up(&mut self) {
         self.control = None;
@@ -291,13 +296,13 @@ impl Input {
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
     pub(crate) data: Vec<u8>,
+    /// The same with the screens that came between: what a terminal draws.
+    pub(crate) drawn: Vec<u8>,
     pub(crate) errors: Vec<u8>,
     pub(crate) skipped: Vec<u64>,
     pub(crate) exit: Option<Exit>,
 }
 
-    /// The same with the screens that came between: what a terminal draws.
-    pub(crate) drawn: Vec<u8>,
 impl Streams {
     fn new(
         input: mpsc::Sender<Result<BodyFrame<Bytes>, std::convert::Infallible>>,
@@ -369,13 +374,13 @@ impl Streams {
     }
 
     pub(crate) async fn rest(&mut self) -> Rest {
+        let pending = std::mem::take(&mut self.pending);
         let mut rest = Rest {
             drawn: pending.clone(),
             data: pending,
             ..Rest::default()
         };
         while let Some(frame) = self.frame().await {
-        let pending = std::mem::take(&mut self.pending);
             assert_eq!(rest.exit, None, "the exit is the last frame");
             match frame.kind {
                 Kind::Data | Kind::Stdout => {

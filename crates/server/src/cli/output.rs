@@ -22,6 +22,15 @@ impl Output {
         Self { json, styled }
     }
 
+    /// What a file gets, wherever the tests run.
+    #[cfg(test)]
+    pub(super) fn unstyled() -> Self {
+        Self {
+            json: false,
+            styled: false,
+        }
+    }
+
     /// What went wrong, with its causes.
     pub(super) fn error(self, error: &anyhow::Error) {
         if let Some(super::client::Refused(problem)) = error.downcast_ref()

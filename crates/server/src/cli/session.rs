@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use http::Method;
 use jiff::Timestamp;
 use mistle_protocol::agent::{Approval, Decision};
@@ -219,19 +219,20 @@ struct Wait {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("decision").required(true)))]
 pub(super) struct Answering {
     /// The session's id
     id: SessionId,
     /// The approval's id [default: the only one that waits]
     approval: Option<String>,
     /// Yes, this once
-    #[arg(long, conflicts_with_all = ["for_session", "decline"])]
+    #[arg(long, group = "decision")]
     accept: bool,
     /// Yes, and the same for the rest of the session
-    #[arg(long, conflicts_with = "decline")]
+    #[arg(long, group = "decision")]
     for_session: bool,
     /// No; the agent goes on
-    #[arg(long)]
+    #[arg(long, group = "decision")]
     decline: bool,
     /// What to tell the agent with it
     #[arg(long)]
@@ -291,9 +292,10 @@ pub(super) async fn run(client: &Client, command: Command, out: Output) -> anyho
         Command::Stop { id, wait } => change(client, id, Verb::Stop, wait, out).await,
         Command::Conversations { id } => conversations(client, id, out).await,
         Command::Interrupt { id, conversation } => {
-            let which = conversation.map(|id| format!("?conversation={id}")).unwrap_or_default();
+            let mut which = url::form_urlencoded::Serializer::new(String::new());
+            which.extend_pairs(conversation.map(|id| ("conversation", id)));
             client
-                .act(Method::POST, &format!("/sessions/{id}/interrupt{which}"))
+                .act(Method::POST, &format!("/sessions/{id}/interrupt?{}", which.finish()))
                 .await?;
             Ok(0)
         }
@@ -619,17 +621,17 @@ async fn show(client: &Client, id: SessionId, out: Output) -> anyhow::Result<u8>
     }
     for approval in &session.approvals {
         output::line("")?;
-        watch::show_approval(approval, out)?;
+        output::text(&watch::shown_approval(approval, out))?;
     }
     Ok(0)
 }
 
 async fn approve(client: &Client, answer: Answering, out: Output) -> anyhow::Result<u8> {
-    let decision = match (answer.accept, answer.for_session, answer.decline) {
-        (true, ..) => Decision::Accept,
-        (_, true, _) => Decision::AcceptForSession,
-        (.., true) => Decision::Decline,
-        _ => bail!("say --accept, --for-session or --decline"),
+    // One of them was said, and no other.
+    let decision = match (answer.accept, answer.for_session) {
+        (true, _) => Decision::Accept,
+        (_, true) => Decision::AcceptForSession,
+        _ => Decision::Decline,
     };
     let approval = match answer.approval {
         Some(approval) => approval,
@@ -652,7 +654,7 @@ async fn only_approval(client: &Client, id: SessionId, out: Output) -> anyhow::R
     let mut waiting: Vec<Approval> = client.get(&format!("/sessions/{id}/approvals")).await?;
     if waiting.len() > 1 {
         for approval in &waiting {
-            watch::show_approval(approval, out)?;
+            output::text(&watch::shown_approval(approval, out))?;
         }
         bail!("{} approvals wait; say which one", waiting.len());
     }
@@ -673,7 +675,7 @@ async fn events(client: &Client, id: SessionId, after: u64, out: Output) -> anyh
             if out.json {
                 output::value(event)?;
             } else {
-                printer.event(event)?;
+                output::text(&printer.event(event))?;
             }
         }
         let Some(last) = page.data.last() else { break };

@@ -5,6 +5,10 @@ const port = Number(process.argv[1] ?? process.env.PORT);
 
 // Who reads events.
 const readers = new Set();
+// How much each download has written, and who waits for how much.
+const written = [];
+const waiting = new Set();
+const tell = () => waiting.forEach((look) => look());
 
 const pages = {
   "/": (_, answer) => answer.setHeader("content-type", "text/html").end(`<h1>port ${port}</h1>`),
@@ -26,15 +30,35 @@ const pages = {
   "/download": (request, answer) => {
     let left = Number(new URL(request.url, "http://x").searchParams.get("bytes"));
     const chunk = Buffer.alloc(64 * 1024, 7);
+    const number = written.push(0) - 1;
     const more = () => {
       while (left > 0) {
         const part = chunk.subarray(0, Math.min(left, chunk.length));
         left -= part.length;
+        written[number] += part.length;
+        tell();
         if (!answer.write(part)) return answer.once("drain", more);
       }
       answer.end();
     };
     more();
+  },
+  // Answers when so many downloads have written so much each.
+  "/written": (request, answer) => {
+    const wanted = new URL(request.url, "http://x").searchParams;
+    const look = () => {
+      const enough = written.filter((bytes) => bytes >= Number(wanted.get("bytes"))).length;
+      if (enough >= Number(wanted.get("downloads")) && waiting.delete(look)) answer.end();
+    };
+    waiting.add(look);
+    tell();
+  },
+  // Closes every connection, and answers on its own when it is the last one.
+  "/hang-up-on-all": (_, answer) => {
+    answer.setHeader("connection", "close");
+    server.closeIdleConnections();
+    const look = () => server.getConnections((_, open) => (open > 1 ? setImmediate(look) : answer.end()));
+    look();
   },
   "/events": (request, answer) => {
     answer.setHeader("content-type", "text/event-stream");

@@ -8,9 +8,11 @@
 
 mod browser;
 mod changes;
+mod docker;
 mod egress;
 mod figures;
 mod http;
+mod live;
 mod machine;
 mod memory;
 mod peers;
@@ -39,9 +41,10 @@ type Measured<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 type Measure = for<'a> fn(&'a mut Report) -> Measured<'a>;
 
 /// What is measured, in this order.
-const AREAS: [(&str, Measure); 9] = [
+const AREAS: [(&str, Measure); 10] = [
     ("sandbox", |report| Box::pin(async { sandbox::measure(report) })),
     ("sessions", |report| Box::pin(sessions::measure(report))),
+    ("live", |report| Box::pin(live::measure(report))),
     ("reload", |report| Box::pin(reload::measure(report))),
     ("terminals", |report| Box::pin(terminals::measure(report))),
     ("changes", |report| Box::pin(changes::measure(report))),

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use mistle_protocol::id::SessionId;
+use mistle_testkit::sandbox_processes;
 
 /// Size of a page, in bytes.
 const PAGE: u64 = 4096;
 /// In an entry of `pagemap`: the page is in memory.
 const PRESENT: u64 = 1 << 63;
+/// The daemon's program, as its command line names it in a sandbox.
+const DAEMON: &[u8] = b"/opt/mistle/bin/mistle-sandboxd";
 /// In an entry of `pagemap`: the number of the page frame.
 const FRAME: u64 = (1 << 55) - 1;
 
@@ -40,7 +44,7 @@ pub(crate) fn daemons(data_dir: &Path) -> Result<Vec<Daemons>> {
             continue;
         };
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if !command.starts_with(b"/opt/mistle/bin/mistle-sandboxd") {
+        if !command.starts_with(DAEMON) {
             continue;
         }
         let is_daemon = command.split(|byte| *byte == 0).any(|word| word == b"daemon");
@@ -50,6 +54,17 @@ pub(crate) fn daemons(data_dir: &Path) -> Result<Vec<Daemons>> {
     }
     sandboxes.retain(|init, _| is_of(*init, data_dir));
     sandboxes.into_values().map(|pids| together(&pids)).collect()
+}
+
+/// The root of a session's sandbox, as its own processes see it. Needs root.
+pub(crate) fn root_of(id: SessionId) -> Result<PathBuf> {
+    let is_daemon = |pid: &u32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.starts_with(DAEMON)
+    };
+    let daemon = sandbox_processes(id).into_iter().find(is_daemon);
+    let daemon = daemon.with_context(|| format!("no daemon runs for {id}"))?;
+    Ok(format!("/proc/{daemon}/root").into())
 }
 
 /// Whether an init's parent, its shim, names a folder of the data directory.

@@ -10,6 +10,7 @@ use mistle_testkit::built;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::docker::Docker;
 use crate::figures::{Budget, Report};
 
 /// Runs of each, after one that is not counted.
@@ -35,8 +36,11 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         }
         Err(error) => report.note(format!("peer runc: absent ({error:#})")),
     }
-    let run = words(&["docker", "run", "--rm", "--network", "none", "debian", "/bin/true"]);
-    peer(report, "peer: docker run --network none", &run);
+    let what = "peer: docker run --rm --network none, start + wait of `/bin/true`";
+    match Docker::start() {
+        Ok(docker) => peer(report, what, &docker.run()),
+        Err(error) => report.note(format!("{what}: absent ({error:#})")),
+    }
     Ok(())
 }
 

@@ -74,7 +74,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
 }
 
 fn show(report: &mut Report, measured: &[Measured]) {
-    let mut bare_ms = 0.0;
+    let (mut bare_ms, mut medians) = (0.0, Vec::new());
     for Measured { name, echo, bulk, .. } in measured {
         let ms = report.times(&format!("{name}, echo of a key"), None, echo);
         if *name == BARE {
@@ -89,11 +89,24 @@ fn show(report: &mut Report, measured: &[Measured]) {
             );
         }
         let least = (*name == OURS).then_some(Budget::AtLeast(20.0));
-        report.add(&format!("{name}, output"), "MB/s", least, bulk);
+        let rate = report.add(&format!("{name}, output"), "MB/s", least, bulk);
+        medians.push((*name, ms, rate));
     }
     for Measured { name, flooded, .. } in measured.iter().filter(|measured| measured.name != BARE) {
         let what = format!("{name}, echo of a key while another one prints all it can");
         report.times(&what, (*name == OURS).then_some(AT_ONCE_MS), flooded);
+    }
+    compare(report, &medians);
+}
+
+/// Ours beside each peer.
+fn compare(report: &mut Report, medians: &[(&str, f64, f64)]) {
+    let Some((_, ms, rate)) = medians.iter().find(|(name, ..)| *name == OURS) else {
+        return;
+    };
+    for (peer, peer_ms, peer_rate) in medians.iter().filter(|(name, ..)| name.starts_with("peer")) {
+        report.add(&format!("terminal ÷ {peer}: echo of a key"), "×", None, &[ms / peer_ms]);
+        report.add(&format!("terminal ÷ {peer}: output"), "×", None, &[rate / peer_rate]);
     }
 }
 
@@ -136,7 +149,9 @@ type Found = std::result::Result<(Peer, Place), &'static str>;
 
 async fn ttyd() -> Result<Found> {
     if peers::find("ttyd").is_none() {
-        return Ok(Err("peer ttyd: absent, Debian has it in some of its releases only"));
+        return Ok(Err(
+            "peer ttyd: absent. Debian 11 and 13 have it, Debian 12 does not; the peer that it has is terminado, Jupyter's.",
+        ));
     }
     let port = peers::free_port()?;
     let mut command = Command::new("ttyd");

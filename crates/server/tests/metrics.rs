@@ -1,0 +1,89 @@
+//! The metrics that a server shows are those that its documentation names, and they count.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use mistle_protocol::session::{EventBody, SessionState};
+use mistle_testkit::{Setup, TestServer};
+
+/// Name and type of each metric in the table of the module's documentation.
+fn documented() -> BTreeMap<String, String> {
+    let rows = include_str!("../src/metrics.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | `"));
+    rows.filter_map(|row| {
+        let (name, rest) = row.split_once("` | ")?;
+        Some((name.to_owned(), rest.split(" | ").next()?.to_owned()))
+    })
+    .collect()
+}
+
+/// Name and type of each metric that is shown.
+fn shown(text: &str) -> BTreeMap<String, String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect()
+}
+
+/// The value of a line such as `mistle_sessions{state="running"}`.
+fn value(text: &str, series: &str) -> Result<f64> {
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    Ok(line.with_context(|| format!("{series} is not in\n{text}"))?.parse()?)
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_counts() -> Result<()> {
+    let setup = Setup {
+        program: env!("CARGO_BIN_EXE_mistle").into(),
+        ..Setup::policy("autonomous")
+    };
+    let server = TestServer::start(setup).await?;
+    let api = &server.api;
+    api.upload("notes.txt", "swordfish\n").await?;
+    let session = api.new_session("", "say: hello").await?;
+    let mut live = api.live(session.id, 0).await?;
+    live.turn_end().await?;
+    for (verb, state) in [("stop", SessionState::Stopped), ("start", SessionState::Running)] {
+        api.act(session.id, verb).await?;
+        live.state(state).await?;
+    }
+    let stored = api.session(session.id).await?.last_seq;
+
+    let scrape = async || -> Result<String> {
+        let response = reqwest::Client::builder().no_proxy().build()?;
+        let response = response.get(format!("{}/metrics", api.url())).send().await?;
+        Ok(response.error_for_status()?.text().await?)
+    };
+    let text = scrape().await?;
+    assert_eq!(shown(&text), documented());
+    assert_eq!(value(&text, "mistle_attachment_bytes_total")?, 10.0);
+    assert_eq!(value(&text, "mistle_sessions_created_total")?, 1.0);
+    assert_eq!(value(&text, "mistle_sessions{state=\"running\"}")?, 1.0);
+    assert_eq!(value(&text, "mistle_session_start_seconds_count")?, 1.0);
+    assert!(value(&text, "mistle_session_start_seconds_sum")? > 0.0);
+    let record = api.events(session.id).await?;
+    let own = record
+        .iter()
+        .filter(|event| matches!(event.event, EventBody::Server(_)));
+    assert_eq!(
+        value(&text, "mistle_session_events_total")?,
+        stored as f64 - own.count() as f64
+    );
+    assert_eq!(value(&text, "mistle_streams{kind=\"session\"}")?, 1.0);
+    assert!(value(&text, "mistle_connections{kind=\"http\"}")? >= 2.0);
+    let created = "mistle_http_requests_total{method=\"POST\",route=\"/api/v1/sessions\",status=\"201\"}";
+    assert_eq!(value(&text, created)?, 1.0);
+
+    // What is over is not counted as being there.
+    drop(live);
+    let mut live = api.live(session.id, stored).await?;
+    api.act(session.id, "stop").await?;
+    live.state(SessionState::Stopped).await?;
+    let text = scrape().await?;
+    assert_eq!(value(&text, "mistle_sessions{state=\"running\"}")?, 0.0);
+    assert_eq!(value(&text, "mistle_sessions{state=\"stopped\"}")?, 1.0);
+    Ok(())
+}
