@@ -358,7 +358,10 @@ impl Driver {
                 return (runtime, trouble.into());
             }
             let due = self.coalescer.due();
+            // In this order: who was told that the plan is changed is served by it, and neither people nor
+            // what is due wait for a runtime that talks without end.
             work = tokio::select! {
+                biased;
                 () = self.shutdown.cancelled() => {
                     self.interrupt_all(&mut runtime).await;
                     return (runtime, End::Shutdown);
@@ -372,6 +375,12 @@ impl Driver {
                     plan = self.latest(plan);
                     self.adjust(&plan, &mut runtime).await
                 }
+                () = sleep_until(due) => {
+                    for event in self.coalescer.take_due(Instant::now()) {
+                        self.journal.record(event).await;
+                    }
+                    Ok(())
+                }
                 Some(command) = self.commands.recv() => self.obey(&plan, &mut runtime, command).await,
                 events = runtime.next() => match events {
                     Some(events) => {
@@ -384,12 +393,6 @@ impl Driver {
                     }
                     None => return (runtime, End::Exited),
                 },
-                () = sleep_until(due) => {
-                    for event in self.coalescer.take_due(Instant::now()) {
-                        self.journal.record(event).await;
-                    }
-                    Ok(())
-                }
             };
         }
     }

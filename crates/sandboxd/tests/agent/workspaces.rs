@@ -117,7 +117,7 @@ async fn a_turn_that_another_client_begins_is_there_too() {
 
     world.plan.cwd.clone_from(&second);
     world.put_plan().await;
-    // Answered by the same task, after it has heard of the plan.
+    // What is asked after it is answered when it is carried out.
     world.interrupt().await;
     client.say(&thread, "run: pwd").await;
     assert_eq!(printed(&mut events).await.trim(), second);
