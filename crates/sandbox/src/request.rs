@@ -98,6 +98,8 @@ pub(crate) enum Answer {
     Failed {
         /// Why, the causes joined by colons.
         message: String,
+        /// Whether the disk has no room, which a person can do something about.
+        disk_full: bool,
     },
     /// What this machine can give.
     Probed {

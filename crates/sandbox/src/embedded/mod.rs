@@ -524,11 +524,19 @@ impl Inner {
                 let mut child = child;
                 let _ = child.wait().await;
                 self.blocking(move |inner| inner.clear(id)).await?;
-                let message = match answer {
-                    Answer::Failed { message } => message,
-                    _ => "it ended at once".to_owned(),
-                };
-                Err(SandboxError::Start { message })
+                Err(match answer {
+                    Answer::Failed {
+                        message,
+                        disk_full: true,
+                    } => {
+                        let full = io::Error::new(io::ErrorKind::StorageFull, message);
+                        SandboxError::io("start the sandbox in", self.places.sandbox(id), full)
+                    }
+                    Answer::Failed { message, .. } => SandboxError::Start { message },
+                    _ => SandboxError::Start {
+                        message: "it ended at once".to_owned(),
+                    },
+                })
             }
         }
     }

@@ -69,10 +69,26 @@ pub fn main(dir: &Path) -> ExitCode {
             let message = chain(&error);
             // Standard error is the shim's log: once it has answered, the only place to tell.
             let _ = writeln!(io::stderr(), "{message}");
-            say(&Answer::Failed { message });
+            let disk_full = is_disk_full(&error);
+            say(&Answer::Failed { message, disk_full });
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_disk_full(error: &ShimError) -> bool {
+    let mut cause = Some(error as &(dyn Error + 'static));
+    while let Some(error) = cause {
+        let of_file = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let of_call = error
+            .downcast_ref::<nix::Error>()
+            .map(|error| io::Error::from(*error).kind());
+        if let Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) = of_file.or(of_call) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn read_request(dir: &Path) -> Result<Request, ShimError> {

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::slice::from_ref;
 
 use anyhow::{Context as _, Result, ensure};
 use mistle_protocol::egress::EgressDecision;
@@ -80,7 +81,7 @@ async fn apt_installs_a_package_and_what_it_depends_on() -> Result<()> {
     ]))
     .await?;
     let target = address.to_string();
-    let server = TestServer::start(setup(&[target.clone()], &[target.clone()])).await?;
+    let server = TestServer::start(setup(from_ref(&target), from_ref(&target))).await?;
     let id = session(&server).await?;
 
     let install = format!(

@@ -1,6 +1,7 @@
 //! Every decision is recorded, whatever becomes of the server.
 
 use std::collections::BTreeSet;
+use std::slice::from_ref;
 
 use anyhow::Result;
 use mistle_protocol::egress::EgressDecision;
@@ -13,7 +14,7 @@ use crate::world::{ended, listen, records, session, setup};
 async fn a_connection_that_was_open_when_the_server_was_killed_is_recorded_once() -> Result<()> {
     let (listener, address) = listen().await?;
     let target = address.to_string();
-    let mut server = TestServer::start(setup(&[target.clone()], &[target.clone()])).await?;
+    let mut server = TestServer::start(setup(from_ref(&target), from_ref(&target))).await?;
     let id = session(&server).await?;
     let open = format!("setsid curl --silent http://{target}/ > /dev/null 2>&1 &");
 

@@ -56,14 +56,13 @@ async fn session(server: &TestServer) -> Result<SessionId> {
 
 /// The first user id of the machine that a sandbox's root is.
 fn range(id: SessionId) -> Option<u32> {
-    let process = sandbox_processes(id).into_iter().find_map(|pid| {
+    sandbox_processes(id).into_iter().find_map(|pid| {
         let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?;
         let mut numbers = map.split_whitespace().map(str::parse::<u32>);
         let (inside, outside) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
         // The shim is in the group too, and in no user namespace.
         (inside == 0 && outside != 0).then_some(outside)
-    });
-    process
+    })
 }
 
 #[tokio::test]
