@@ -57,8 +57,8 @@ pub(crate) fn of_playwright(report: &str) -> Vec<Failure> {
 fn collect(suite: &Value, failures: &mut Vec<Failure>) {
     list(&suite["suites"]).for_each(|inner| collect(inner, failures));
     for spec in list(&suite["specs"]).filter(|spec| spec["ok"] == false) {
-        let results = list(&spec["tests"]).flat_map(|test| list(&test["results"]));
-        let message = results.filter_map(|result| result["error"]["message"].as_str()).next();
+        let mut results = list(&spec["tests"]).flat_map(|test| list(&test["results"]));
+        let message = results.find_map(|result| result["error"]["message"].as_str());
         failures.push(Failure {
             name: format!(
                 "{}:{} › {}",
@@ -86,7 +86,7 @@ fn plain(text: &str) -> String {
     })
 }
 
-/// What failed in a run of nextest, from its JUnit report.
+/// What failed in a run of nextest, from the XML report that it writes.
 pub(crate) fn of_junit(report: &str) -> Vec<Failure> {
     let cases = report.split("<testcase ").skip(1);
     cases.filter_map(failure_of_case).collect()

@@ -4,7 +4,7 @@
 //! told again at the very end, because of a long log that is what people see.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
@@ -103,7 +103,7 @@ fn rust() -> Result<(), Failed> {
     })?;
     let mut run = command("cargo", ["nextest", "run", "--workspace", "--no-fail-fast"]);
     run.arg("--binaries-metadata").arg(tests);
-    named(report, failures::of_junit, |_| kept_step("Rust tests", &mut run))
+    named(&report, failures::of_junit, || kept_step("Rust tests", &mut run))
 }
 
 fn web() -> Result<(), Failed> {
@@ -124,25 +124,24 @@ fn browser() -> Result<(), Failed> {
     })?;
     let e2e = crate::root().join("e2e");
     let report = crate::root().join("target/browser-tests.json");
-    named(report, failures::of_playwright, |report| {
-        let run = ["test", "--silent", "--", "--reporter=list,json"];
-        let mut run = command("npm", run);
-        run.env("PLAYWRIGHT_JSON_OUTPUT_FILE", report);
-        kept_step("Browser tests", run.current_dir(&e2e))
+    let mut run = command("npm", ["test", "--silent", "--", "--reporter=list,json"]);
+    run.env("PLAYWRIGHT_JSON_OUTPUT_FILE", &report).current_dir(&e2e);
+    named(&report, failures::of_playwright, || {
+        kept_step("Browser tests", &mut run)
     })
 }
 
 /// Runs tests that write a report; if they fail, their last words are what failed in it. A report that is
 /// not there, because nothing could be built, leaves them as they are.
 fn named(
-    report: PathBuf,
+    report: &Path,
     read: fn(&str) -> Vec<Failure>,
-    run: impl FnOnce(&PathBuf) -> Result<(), Failed>,
+    run: impl FnOnce() -> Result<(), Failed>,
 ) -> Result<(), Failed> {
     // An earlier run's would name what does not fail any more.
-    let _ = fs::remove_file(&report);
-    run(&report).map_err(|failed| {
-        let told = failures::told(&read(&fs::read_to_string(&report).unwrap_or_default()));
+    let _ = fs::remove_file(report);
+    run().map_err(|failed| {
+        let told = failures::told(&read(&fs::read_to_string(report).unwrap_or_default()));
         Failed {
             last: if told.is_empty() { failed.last } else { told },
             ..failed

@@ -154,8 +154,8 @@ impl Terminal {
     /// Reads until words were shown since the last call.
     async fn until(&mut self, words: &str) -> Result<()> {
         loop {
-            if let Some((_, rest)) = self.unread.split_once(words) {
-                self.unread = rest.to_owned();
+            if let Some(at) = self.unread.find(words) {
+                self.unread.drain(..at + words.len());
                 return Ok(());
             }
             let mut buffer = [0; 4096];

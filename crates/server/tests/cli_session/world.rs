@@ -150,7 +150,7 @@ impl World {
         let mut input = child.stdin.take().context("standard input")?;
         // A program may end before it has read everything.
         let write = async move { drop(input.write_all(stdin).await) };
-        let (_, output) = soon(futures::future::join(write, child.wait_with_output())).await;
+        let ((), output) = soon(futures::future::join(write, child.wait_with_output())).await;
         let output = output?;
         Ok(Ended::new(output.status, &output.stdout, &output.stderr))
     }

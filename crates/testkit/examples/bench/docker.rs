@@ -28,7 +28,7 @@ pub(crate) struct Docker {
 
 impl Docker {
     /// Starts one and gives it its image.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let dockerd = peers::find("dockerd").context("dockerd is not installed")?;
         let client = peers::find("docker").context("docker is not installed")?;
         let folder = tempfile::Builder::new().prefix("mstdocker").tempdir()?;
@@ -51,7 +51,7 @@ impl Docker {
             folder,
             client: client.to_string_lossy().into_owned(),
         };
-        docker.wait()?;
+        docker.wait().await?;
         docker.import()?;
         Ok(docker)
     }
@@ -77,7 +77,7 @@ impl Docker {
         command
     }
 
-    fn wait(&mut self) -> Result<()> {
+    async fn wait(&mut self) -> Result<()> {
         let begin = Instant::now();
         while !self.command(&["version"]).output()?.status.success() {
             let ended = self.engine.try_wait()?;
@@ -85,7 +85,7 @@ impl Docker {
                 let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 bail!("dockerd does not run here: {}", log.lines().last().unwrap_or_default());
             }
-            std::thread::sleep(ASK_EVERY);
+            tokio::time::sleep(ASK_EVERY).await;
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ type Measure = for<'a> fn(&'a mut Report) -> Measured<'a>;
 
 /// What is measured, in this order.
 const AREAS: [(&str, Measure); 10] = [
-    ("sandbox", |report| Box::pin(async { sandbox::measure(report) })),
+    ("sandbox", |report| Box::pin(sandbox::measure(report))),
     ("sessions", |report| Box::pin(sessions::measure(report))),
     ("live", |report| Box::pin(live::measure(report))),
     ("reload", |report| Box::pin(reload::measure(report))),

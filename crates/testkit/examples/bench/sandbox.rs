@@ -19,7 +19,7 @@ const RUNS: usize = 50;
 const SYSTEM: [&str; 4] = ["/usr", "/bin", "/lib", "/lib64"];
 
 /// Measures the driver, and each peer that is installed.
-pub(crate) fn measure(report: &mut Report) -> Result<()> {
+pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     driver(report)?;
     peer(report, "peer: bwrap, start + wait of `/bin/true`", &bwrap());
     match runc_bundle() {
@@ -37,7 +37,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         Err(error) => report.note(format!("peer runc: absent ({error:#})")),
     }
     let what = "peer: docker run --rm --network none, start + wait of `/bin/true`";
-    match Docker::start() {
+    match Docker::start().await {
         Ok(docker) => peer(report, what, &docker.run()),
         Err(error) => report.note(format!("{what}: absent ({error:#})")),
     }

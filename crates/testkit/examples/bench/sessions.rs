@@ -198,8 +198,8 @@ async fn kill(server: &mut TestServer, id: SessionId, sandbox: &Inside, kills: &
     let seen = server.api.session(id).await?.last_seq;
     let mut live = server.api.live(id, seen).await?;
     server.api.send(id, WAIT_FOR_GO, Delivery::Steer).await?;
-    let begun = |message: &LiveMessage| Some((event(message)?.seq, command_start(agent_event(message)?)?.to_owned()));
-    let (seen, command) = live.until(begun).await?;
+    let waits = |message: &LiveMessage| Some((event(message)?.seq, command_start(agent_event(message)?)?.to_owned()));
+    let (seen, command) = live.until(waits).await?;
 
     let killed = Instant::now();
     server.kill().await?;

@@ -167,13 +167,11 @@ impl Progress {
             TurnOutcome::Interrupted => INTERRUPTED,
             TurnOutcome::Failed { .. } => FAILED,
         };
-        match &self.turn {
-            Some(own) => (own == turn).then_some(code),
-            None => {
-                self.ended.insert(turn.clone(), code);
-                None
-            }
+        if let Some(own) = &self.turn {
+            return (own == turn).then_some(code);
         }
+        self.ended.insert(turn.clone(), code);
+        None
     }
 
     /// What another conversation asks is not answered here.

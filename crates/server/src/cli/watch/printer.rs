@@ -28,7 +28,7 @@ pub(in crate::cli) fn approval(approval: &Approval, out: Output) -> String {
     let reason = approval.reason.as_ref();
     lines.extend(reason.map(|reason| out.faint(&format!("  {}", plain(reason)))));
     lines.push(out.faint(&format!("  approval {}", plain(&approval.id))));
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n") + "\n"
 }
 
 fn changed(change: &FileChange) -> String {
