@@ -101,7 +101,7 @@ fn rust() -> Result<(), Failed> {
         what: format!("{error:#}"),
         last: String::new(),
     })?;
-    let mut run = command("cargo", ["nextest", "run", "--workspace", "--no-fail-fast"]);
+    let mut run = command("cargo", ["nextest", "run", "--no-fail-fast"]);
     run.arg("--binaries-metadata").arg(tests);
     named(&report, failures::of_junit, || kept_step("Rust tests", &mut run))
 }
