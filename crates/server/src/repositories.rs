@@ -403,7 +403,7 @@ mod tests {
             file.set_modified(at).unwrap();
         };
         let now = SystemTime::now();
-        let (before, after) = (now - Duration::from_secs(60), now + Duration::from_secs(60));
+        let (before, after) = (now - Duration::from_mins(1), now + Duration::from_mins(1));
         for file in ["HEAD", "packed-refs", "refs/heads/main", "refs/heads/feature/one"] {
             if folder.path().join(".git").join(file).exists() {
                 touch(file, before);

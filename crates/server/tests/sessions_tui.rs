@@ -180,14 +180,19 @@ async fn enter(tui: &mut Terminal, line: &str) -> Result<()> {
 
 /// What the last command printed.
 async fn printed(api: &Api, id: SessionId) -> Result<String> {
-    let outputs = api.events(id).await?.into_iter().filter_map(|event| match event.event {
-        EventBody::Agent(AgentEvent::ItemCompleted { item }) => match item.body {
-            ItemBody::Command { output, .. } => Some(output),
+    let mut outputs = api
+        .events(id)
+        .await?
+        .into_iter()
+        .rev()
+        .filter_map(|event| match event.event {
+            EventBody::Agent(AgentEvent::ItemCompleted { item }) => match item.body {
+                ItemBody::Command { output, .. } => Some(output),
+                _ => None,
+            },
             _ => None,
-        },
-        _ => None,
-    });
-    Ok(outputs.last().unwrap_or_default())
+        });
+    Ok(outputs.next().unwrap_or_default())
 }
 
 #[tokio::test]

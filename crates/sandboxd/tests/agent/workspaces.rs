@@ -93,11 +93,11 @@ async fn printed(events: &mut Events) -> String {
         .until(|event| matches!(event, AgentEvent::TurnCompleted { .. }))
         .await;
     let items = events.items();
-    let outputs = items.iter().filter_map(|item| match &item.body {
+    let mut outputs = items.iter().rev().filter_map(|item| match &item.body {
         ItemBody::Command { output, .. } => Some(output.clone()),
         _ => None,
     });
-    outputs.last().expect("a command")
+    outputs.next().expect("a command")
 }
 
 #[tokio::test]
