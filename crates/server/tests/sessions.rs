@@ -417,7 +417,15 @@ async fn a_server_killed_in_the_middle_of_a_start_goes_on() -> Result<()> {
     // At different moments of the start: the runtime is being started, the sandbox is, the row exists.
     let reached: [fn(&LiveMessage) -> Option<()>; 2] = [
         |message| {
-            let is_it = |event: &AgentEvent| matches!(event, AgentEvent::SetupProgress { step: SetupStep::Runtime, .. });
+            let is_it = |event: &AgentEvent| {
+                matches!(
+                    event,
+                    AgentEvent::SetupProgress {
+                        step: SetupStep::Runtime,
+                        ..
+                    }
+                )
+            };
             agent_event(message).filter(|event| is_it(event)).map(drop)
         },
         |message| match &event(message)?.event {

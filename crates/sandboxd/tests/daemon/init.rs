@@ -77,7 +77,10 @@ async fn a_stop_ends_everything_in_order() {
     send(pid_of(&daemon), Signal::SIGTERM);
     assert_eq!(soon(daemon.process.wait()).await.unwrap().code(), Some(0));
     let grace = std::fs::read_to_string(folder.join("stubborn")).unwrap_or_default();
-    assert!(grace.starts_with("lives\n"), "the stubborn one was told, and had its grace");
+    assert!(
+        grace.starts_with("lives\n"),
+        "the stubborn one was told, and had its grace"
+    );
     assert_eq!(std::fs::read_to_string(folder.join("polite")).unwrap(), "told\n");
     assert!(!pids.iter().any(|pid| is_alive(*pid)));
 }

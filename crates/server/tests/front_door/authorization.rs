@@ -19,7 +19,12 @@ const OWN: [&str; 9] = [
     "tickets_create",
 ];
 /// Operations that create something of the stranger's own.
-const CREATING: [&str; 3] = ["sessions_create", "tokens_create", "attachments_create"];
+const CREATING: [&str; 4] = [
+    "sessions_create",
+    "sessions_warm",
+    "tokens_create",
+    "attachments_create",
+];
 /// WebSockets: a ticket is needed, and a stranger gets none for our objects.
 const STREAMS: [&str; 4] = ["live_all", "live_session", "terminals_io", "exec_run"];
 
