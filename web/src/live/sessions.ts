@@ -222,7 +222,7 @@ export function usePreload(): (id: string) => void {
   const client = useQueryClient();
   return useCallback(
     (id: string) => {
-      const channel = channelOf(id, cachedSession(client, id), (session) => applySession(client, session));
+      const channel = sessionChannel(client, id);
       const letGo = channel.subscribe(() => {});
       letGo();
     },
