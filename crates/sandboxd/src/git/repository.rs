@@ -443,10 +443,7 @@ impl Repository {
         prepared.filled = false;
         self.link_shared_indexes()?;
         let target = self.index_a();
-        match fs::copy(&source, &target) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => remove(&target)?,
-            copied => drop(copied?),
-        }
+        copy_index(&source, &target)?;
         // A file that is marked as unchanged is looked at all the same: a mark hides no change.
         let mut refresh = self.on_contents(&target);
         refresh.args(["update-index", "-q", "--really-refresh"]);
@@ -541,10 +538,7 @@ impl Repository {
     /// so git looks at the files themselves.
     async fn fill(&self, untracked: &Untracked, index: &Path) -> Result<(), GitError> {
         let half = self.shadow.join("index.half");
-        match fs::copy(self.index_a(), &half) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => remove(&half)?,
-            copied => drop(copied?),
-        }
+        copy_index(&self.index_a(), &half)?;
         let empty = self.empty_blob();
         let mut input = Vec::new();
         for path in &untracked.files {
@@ -648,6 +642,23 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     half.push(".half");
     fs::write(&half, content)?;
     fs::rename(&half, path)
+}
+
+/// Copies an index, or removes the copy of one that is not there any more. The copy is as old as the
+/// index: git looks into files that are not older than their index, because such a file may have
+/// changed in the moment after it was listed and have the same size and time. A copy that seems
+/// newer would hide that change (`Documentation/technical/racy-git.txt`).
+pub(crate) fn copy_index(source: &Path, target: &Path) -> io::Result<()> {
+    match fs::File::open(source) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => remove(target),
+        index => copy_with_time(&mut index?, &mut fs::File::create(target)?),
+    }
+}
+
+pub(crate) fn copy_with_time(source: &mut fs::File, target: &mut fs::File) -> io::Result<()> {
+    let written = source.metadata()?.modified()?;
+    io::copy(source, target)?;
+    target.set_modified(written)
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::process::{GitError, collect, fields};
-use super::repository::{Repository, Stamp, View, os, read_small, replace};
+use super::repository::{Repository, Stamp, View, copy_index, os, read_small, replace};
 use mistle_protocol::changes::RepoPath;
 
 /// Files beyond this many bytes are noted and not copied.
@@ -138,10 +138,7 @@ impl Place {
         let folder = folder(repository, number);
         clear(&folder)?;
         fs::create_dir_all(folder.join("objects"))?;
-        match fs::copy(repository.index_a(), folder.join("index")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            copied => drop(copied?),
-        }
+        copy_index(&repository.index_a(), &folder.join("index"))?;
         Ok(Self {
             number,
             folder,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::base::Compared;
 use super::discard::Put;
 use super::process::{GitError, collect, fields};
-use super::repository::{Repository, Stamp, os};
+use super::repository::{Repository, Stamp, copy_index, copy_with_time, os};
 use crate::problem::Refusal;
 
 /// An entry of an index, as git lists it.
@@ -155,16 +155,14 @@ pub(crate) async fn new_index(
         ));
     }
     let copy = scratch.join("index");
-    if permissions.is_some() {
-        fs::copy(&index, &copy).map_err(failed)?;
-    }
+    copy_index(&index, &copy).map_err(failed)?;
     let mut write = repository.on_contents(&copy);
     // The shadow's own settings are for looking: this index is for the repository, whole and with
     // its marks and checksum.
     write.args(["-c", "core.splitIndex=false", "-c", "core.sparseCheckout=false"]);
     write.args(["-c", "index.skipHash=false", "update-index", "-z", "--index-info"]);
     collect(write, Some(index_info(repository, changes))).await?;
-    io::copy(&mut fs::File::open(&copy).map_err(failed)?, &mut file).map_err(failed)?;
+    copy_with_time(&mut fs::File::open(&copy).map_err(failed)?, &mut file).map_err(failed)?;
     if let Some(permissions) = permissions {
         file.set_permissions(permissions).map_err(failed)?;
     }

@@ -1,5 +1,8 @@
 //! What is listed and shown, in every state that a repository can be in.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use http::StatusCode;
 use mistle_protocol::changes::{Base, FileStatus, RepositoryState, Scope, SelfRunning};
 
@@ -108,6 +111,37 @@ async fn an_index_that_a_diff_saw_first_is_listed() {
     // Begun with the last view, and with that of the tree as it is.
     world.write("loose2.txt", "hello\n");
     assert_eq!(world.list(Scope::Uncommitted).await.lines().len(), before.len() + 1);
+}
+
+/// Git keeps file times in seconds: what changes in the second in which the index was written looks the
+/// same as before if it has the same size, and is found only because the index is no newer.
+#[tokio::test]
+async fn a_change_in_the_second_of_the_index_is_listed() {
+    let world = World::new().await;
+    let second = |path: &str| std::fs::metadata(world.path(path)).unwrap().mtime();
+    loop {
+        world.write("raced.txt", "one\n");
+        world.write("staged.txt", "one\n");
+        world.commit("another");
+        world.write("staged.txt", "two\n");
+        world.git(&["add", "staged.txt"]);
+        world.write("raced.txt", "two\n");
+        if second("raced.txt") == second(".git/index") {
+            break;
+        }
+    }
+    let after = UNIX_EPOCH + Duration::from_secs(second(".git/index").unsigned_abs() + 1);
+    tokio::time::sleep(after.duration_since(SystemTime::now()).unwrap_or_default()).await;
+
+    let both = ["Modified raced.txt +1 -1", "Modified staged.txt +1 -1"];
+    let all = async || world.list(Scope::Uncommitted).await.lines();
+    assert_eq!(all().await, both);
+    // Writes the index anew.
+    let undo = world.discard("staged.txt", Scope::Uncommitted, None).await.unwrap();
+    assert_eq!(all().await, both[..1]);
+    assert!(world.restore(&undo).await.is_success());
+    assert_eq!(all().await, both);
+    assert_eq!(world.git(&["diff", "--name-only"]), "raced.txt");
 }
 
 #[tokio::test]
