@@ -116,6 +116,7 @@ test('an ended shell says its exit code, and is replaced', async ({ signedIn: pa
   await panel(page).getByRole('button', { name: 'New terminal' }).click()
   await expect(tabs(page)).toHaveCount(1)
   await expect(tabs(page).first()).not.toContainText('exit')
+  await expect(screen(page)).toContainText('demo')
   await page.keyboard.type('echo "alive $((1 + 1))"\n')
   await expect(screen(page)).toContainText('alive 2')
 })
@@ -408,9 +409,10 @@ test('without a sandbox that runs the terminal says so and starts it', async ({ 
 test('tabs, search and ended shells are accessible', async ({ signedIn: page }) => {
   await open(page)
   await page.keyboard.press('Control+Shift+Backquote')
-  await expect(tabs(page)).toHaveCount(2)
+  // The new one is in view before its keys are typed.
+  await expect(tabs(page).nth(1)).toHaveAttribute('aria-selected', 'true')
   await expect(screen(page)).toContainText('demo')
-  await page.keyboard.type('exit 1\n')
+  await type(page, 'exit 1\n')
   await expect(tabs(page).nth(1)).toContainText('exit 1')
   await page.keyboard.press('Control+Shift+f')
   await page.getByRole('textbox', { name: 'Find in terminal' }).fill('nowhere')

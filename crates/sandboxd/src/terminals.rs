@@ -15,6 +15,7 @@ mod title;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -66,6 +67,9 @@ const HANGUP_GRACE: Duration = Duration::from_secs(2);
 const MAX_NAME: usize = 40;
 /// The shortest time between two lists: a program may change its title with every write.
 const LIST_PACE: Duration = Duration::from_millis(50);
+/// How long an interface may take until it listens for another size, and how often it is looked at.
+const LISTENS_WITHIN: Duration = Duration::from_secs(30);
+const LISTENS_PACE: Duration = Duration::from_millis(50);
 /// Arguments of a terminal's program, in bytes, all together.
 const MAX_ARGUMENTS: usize = 64 * 1024;
 
@@ -92,6 +96,10 @@ struct Terminal {
     taken: Notify,
     /// The terminal is to end.
     closed: CancellationToken,
+    /// The program.
+    pid: Option<Pid>,
+    /// Whether the program, which did not listen yet, is told of another size once it does.
+    untold: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -452,6 +460,8 @@ fn start(
         grown: watch::Sender::new(()),
         taken: Notify::new(),
         closed: CancellationToken::new(),
+        pid: child.id().map(|pid| Pid::from_raw(pid.cast_signed())),
+        untold: AtomicBool::new(false),
     });
     tokio::spawn(pump(terminal.clone(), reader, child));
     Ok(terminal)
@@ -522,7 +532,7 @@ impl Terminal {
     }
 
     /// The last writer wins. Sizes out of range are brought into it.
-    fn resize(&self, size: TerminalSize) {
+    fn resize(self: &Arc<Self>, size: TerminalSize) {
         let size = TerminalSize {
             cols: size.cols.clamp(1, MAX_SIZE),
             rows: size.rows.clamp(1, MAX_SIZE),
@@ -535,12 +545,46 @@ impl Terminal {
             state.size = size;
             state.output.resize(size);
         }
+        drop(state);
+        self.tell_size_later();
     }
+
+    /// The kernel tells of another size by a signal. An interface that has read the size and does not
+    /// listen yet would draw for the old one for ever (Codex 0.169.0, in its first moments): it is told
+    /// once more when it listens.
+    fn tell_size_later(self: &Arc<Self>) {
+        let Some(pid) = self.pid.filter(|_| self.shows.is_some()) else {
+            return;
+        };
+        if listens(pid) || self.untold.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let terminal = self.clone();
+        tokio::spawn(async move {
+            let started = tokio::time::Instant::now();
+            while terminal.state().pty.is_some() && started.elapsed() < LISTENS_WITHIN {
+                if listens(pid) {
+                    let _ = killpg(pid, Signal::SIGWINCH);
+                    break;
+                }
+                tokio::time::sleep(LISTENS_PACE).await;
+            }
+            terminal.untold.store(false, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Whether a program has a handler for `SIGWINCH`: `SigCgt` of proc(5) has a bit for each signal.
+fn listens(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & (1 << (Signal::SIGWINCH as i32 - 1)) != 0)
 }
 
 /// Reads the program's output until its end.
 async fn pump(terminal: Arc<Terminal>, mut reader: OwnedReadPty, mut child: Child) {
-    let pid = child.id().map(|pid| Pid::from_raw(pid.cast_signed()));
+    let pid = terminal.pid;
     let mut reading = true;
     let mut kill_at = None;
     let status = loop {
@@ -707,7 +751,7 @@ where
     }
 }
 
-async fn take_input(terminal: &Terminal, frame: &Frame) {
+async fn take_input(terminal: &Arc<Terminal>, frame: &Frame) {
     match frame.kind {
         Kind::Data => {
             let Some(pty) = terminal.state().pty.clone() else {
@@ -724,5 +768,43 @@ async fn take_input(terminal: &Terminal, frame: &Frame) {
             Err(error) => debug!("a control frame that is no size: {error}"),
         },
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits until it has said so.
+    async fn said(terminal: &Terminal, viewer: ViewerId, all: &mut String, wanted: &str) {
+        let mut grown = terminal.grown.subscribe();
+        while !all.contains(wanted) {
+            let take = terminal.state().output.take(viewer);
+            match take {
+                Take::Data(bytes) => all.push_str(&String::from_utf8_lossy(&bytes)),
+                _ => grown.changed().await.unwrap(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_interface_that_listens_late_is_told_its_size() {
+        let script = r#"stty size; read _; trap 'stty size; exit' WINCH; echo listens; sleep 60 & wait"#;
+        let launch = Launch {
+            argv: ["bash", "-c", script].map(str::to_owned).into(),
+            cwd: PathBuf::from("/"),
+            environment: BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]),
+            shows: Some("thread".into()),
+        };
+        let size = |cols, rows| TerminalSize { cols, rows };
+        let terminal = start(TerminalId::new(), launch, size(80, 24), watch::Sender::new(())).unwrap();
+        let (viewer, _) = terminal.state().output.attach(0).unwrap();
+        let mut all = String::new();
+        said(&terminal, viewer, &mut all, "24 80").await;
+        terminal.resize(size(100, 30));
+        let pty = terminal.state().pty.clone().unwrap();
+        pty.writer.lock().await.write_all(b"\n").await.unwrap();
+        said(&terminal, viewer, &mut all, "30 100").await;
+        terminal.closed.cancel();
     }
 }

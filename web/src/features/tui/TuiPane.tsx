@@ -12,8 +12,8 @@ import type { TerminalEnd } from "../terminal/connection";
 import { LazyTerminal } from "../terminal/LazyTerminal";
 import "./tui.css";
 
-/** A cell of the terminal's text, to ask for about the right size before there is a screen. */
-const CELL = { width: 7.2, height: 16.2 };
+/** A cell of the terminal's text as it is drawn, to ask for about the right size before there is a screen. */
+const CELL = { width: 7.2, height: 21 };
 const SLOW_MS = 300;
 
 interface TuiPaneProps {
