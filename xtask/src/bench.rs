@@ -4,9 +4,9 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::build::{self, Profile};
+use crate::build;
 use crate::needs;
-use crate::run::{command, step};
+use crate::run::step;
 use crate::up::install_runtimes;
 
 /// Options of `bench`.
@@ -34,25 +34,10 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         build::npm_ci(&crate::root().join("e2e"))?;
     }
     build::web()?;
-    let mistle = build::programs(Profile::Release)?;
+    let mistle = build::measuring_programs()?;
     let data_dir = crate::root().join("data");
     std::fs::create_dir_all(&data_dir)?;
     install_runtimes(&mistle, &data_dir)?;
-    step(
-        "Building the measuring programs",
-        &mut command(
-            "cargo",
-            [
-                "build",
-                "--release",
-                "--package",
-                "mistle-sandbox",
-                "--package",
-                "mistle-testkit",
-                "--examples",
-            ],
-        ),
-    )?;
     // Not with `cargo run`, which would build the dependencies once more for this package alone.
     let mut run = Command::new(crate::root().join("target/release/examples/bench"));
     for (flag, is_set) in [("--json", options.json), ("--write", options.write)] {

@@ -44,10 +44,22 @@ pub(crate) fn mistle(profile: Profile) -> PathBuf {
 /// have the features that they have there and are compiled once. The daemon is linked statically,
 /// because it is PID 1 on any root filesystem; that flag goes to its last link alone.
 pub(crate) fn programs(profile: Profile) -> Result<PathBuf> {
-    step(
-        "Building the server",
-        command("cargo", ["build", "--workspace", "--bin", "mistle"]).args(profile.flags()),
-    )?;
+    build(profile, "Building the server", &[])
+}
+
+/// The same, with the programs that measure.
+pub(crate) fn measuring_programs() -> Result<PathBuf> {
+    // At once: by themselves they would be built with dependencies of other features.
+    build(
+        Profile::Release,
+        "Building the server and what measures it",
+        &["--examples"],
+    )
+}
+
+fn build(profile: Profile, what: &str, more: &[&str]) -> Result<PathBuf> {
+    let mut server = command("cargo", ["build", "--workspace", "--bin", "mistle"]);
+    step(what, server.args(profile.flags()).args(more))?;
     daemon(profile)?;
     Ok(mistle(profile))
 }

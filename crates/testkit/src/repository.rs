@@ -24,6 +24,9 @@ pub fn repository(folder: &Path, files: &[(&str, &str)]) -> Result<()> {
             "user.name=Test",
             "-c",
             "user.email=test@example.org",
+            // It would go on in the background, in a folder that is cloned or removed by then.
+            "-c",
+            "gc.auto=0",
             "commit",
             "--quiet",
             "--message=Begin",

@@ -136,26 +136,35 @@ impl Git<'_> {
         command
     }
 
-    async fn clone_into(
-        &self,
-        repository: &RepositoryPlan,
-        target: &Path,
-        progress: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<(), String> {
+    fn clone(&self, repository: &RepositoryPlan, target: &Path, how: &str) -> Command {
         let mut command = self.command();
         command
             .arg("-c")
             .arg("http.lowSpeedLimit=1")
             .arg("-c")
             .arg(format!("http.lowSpeedTime={STALLED_SECS}"))
-            .args(["clone", "--progress", "--no-hardlinks"]);
+            .args(["clone", "--progress", how]);
         if let Some(branch) = &repository.branch {
             command.arg(format!("--branch={branch}"));
         }
         command.arg("--").arg(&repository.source).arg(target);
-        let (status, words) = run(command, CLONE_LIMIT, progress).await?;
-        if !status.success() {
-            return Err(explain(repository, &words));
+        command
+    }
+
+    async fn clone_into(
+        &self,
+        repository: &RepositoryPlan,
+        target: &Path,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<(), String> {
+        let mut cloned = run(self.clone(repository, target, "--no-hardlinks"), CLONE_LIMIT, progress).await?;
+        if !cloned.0.success() && was_tidied(&cloned.1) {
+            clear(target).await?;
+            // Asked for instead of copied, every object is found wherever it is by then.
+            cloned = run(self.clone(repository, target, "--no-local"), CLONE_LIMIT, progress).await?;
+        }
+        if !cloned.0.success() {
+            return Err(explain(repository, &cloned.1));
         }
         let Some(origin) = &repository.origin else {
             return Ok(());
@@ -299,6 +308,14 @@ impl Words {
     }
 }
 
+/// Whether the source, a folder, lost files while they were copied: git packs its objects now and then
+/// (`git gc --auto`), also right after a large commit.
+fn was_tidied(words: &[String]) -> bool {
+    words
+        .iter()
+        .any(|line| line.contains("failed to copy file") && line.ends_with("No such file or directory"))
+}
+
 /// What git's last words mean and what to do.
 fn explain(repository: &RepositoryPlan, words: &[String]) -> String {
     let said = words.join("\n");
@@ -313,6 +330,9 @@ fn explain(repository: &RepositoryPlan, words: &[String]) -> String {
         .filter(|_| has(&["Remote branch", "not found in upstream"]))
     {
         return format!("{source} has no branch or tag “{branch}”. Choose another one.");
+    }
+    if was_tidied(words) {
+        return format!("{source} changed while it was cloned. Start again.");
     }
     if has(&["response 403", "CONNECT tunnel failed"]) {
         return format!(

@@ -26,6 +26,10 @@ fn what_git_says_is_explained() {
         ),
         ("fatal: write error: No space left on device", "disk is full"),
         (
+            "fatal: failed to copy file to '/w/.a/.git/objects/17/a5': No such file or directory",
+            "changed while it was cloned",
+        ),
+        (
             "remote: Not today.\nfatal: the remote end hung up",
             "can't be cloned: the remote end hung up",
         ),
@@ -58,4 +62,53 @@ async fn progress_is_passed_on_now_and_then_without_control_characters() {
     });
     assert_eq!(*heard.lock().unwrap(), ["Receiving objects:   1%"]);
     assert_eq!(words.end(), ["]0;titlefatal: no"]);
+}
+
+#[tokio::test]
+async fn a_source_that_is_tidied_meanwhile_is_cloned_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let git = |arguments: &[&str]| {
+        let status = std::process::Command::new("git").args(arguments).status().unwrap();
+        assert!(status.success(), "git {arguments:?}");
+    };
+    let source = path("source").to_str().unwrap().to_owned();
+    git(&["init", "-q", &source]);
+    let author = ["-c", "user.name=T", "-c", "user.email=t@t"];
+    git(&[
+        &["-C", &source],
+        &author[..],
+        &["commit", "-q", "--allow-empty", "-m", "one"],
+    ]
+    .concat());
+    // Copying finds a file gone, as when the source is packed in that moment.
+    let script = r#"#!/bin/sh
+case "$*" in
+*--no-hardlinks*)
+    for target; do :; done
+    mkdir -p "$target/.git/objects/17"
+    echo "fatal: failed to copy file to '$target/.git/objects/17/a5': No such file or directory" >&2
+    exit 128;;
+esac
+PATH="$REAL_PATH" exec git "$@"
+"#;
+    std::fs::create_dir(path("bin")).unwrap();
+    std::fs::write(path("bin/git"), script).unwrap();
+    std::fs::set_permissions(path("bin/git"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let real = std::env::var("PATH").unwrap();
+    let environment = BTreeMap::from([
+        ("PATH".to_owned(), format!("{}:{real}", path("bin").display())),
+        ("REAL_PATH".to_owned(), real),
+        ("HOME".to_owned(), folder.path().to_str().unwrap().to_owned()),
+    ]);
+    let repository = RepositoryPlan {
+        source,
+        origin: None,
+        ..repository(None)
+    };
+    let git = Git {
+        environment: &environment,
+    };
+    fetch(&git, &repository, folder.path(), &|_| ()).await.unwrap();
+    assert!(path("a/.git/HEAD").exists());
 }
