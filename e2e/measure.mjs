@@ -156,7 +156,9 @@ async function flood(page) {
   }
   await page.keyboard.press('Control+Shift+Backquote')
   const tabs = page.getByRole('tablist', { name: 'Terminals' }).getByRole('tab')
-  await tabs.nth(1).waitFor()
+  // The keys are for the new one, which may take a moment to come into view.
+  await tabs.nth(1).and(page.locator('[aria-selected=true]')).waitFor()
+  await page.getByRole('tabpanel').locator('.xterm-rows', { hasText: '#' }).waitFor()
   await keyboard.focus()
   await page.keyboard.type('cat > /dev/null\n')
   for (let round = 0; round < job.rounds; round++) {
