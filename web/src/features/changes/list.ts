@@ -29,6 +29,8 @@ const NOTHING: ChangeList = {
   loading: true,
   error: undefined,
 };
+/** Between two looks of a list that is being read: to draw thousands of files for each few of them takes seconds. */
+const SHOW_EVERY_MS = 250;
 /** How long the next reading waits at most: as long as the last one took, so that git has half of the time. */
 const MAX_PAUSE_MS = 2_000;
 
@@ -97,14 +99,17 @@ class ListReader {
 
   async #take(signal: AbortSignal, first: boolean): Promise<void> {
     let head: ChangesHead | undefined;
-    let files: ChangedFile[] = [];
+    const files: ChangedFile[] = [];
+    let shownAt = Number.NEGATIVE_INFINITY;
     for await (const line of changesApi.list(this.#comparison, signal)) {
       if (line.type === "head") {
         head = line.head;
         if (first) this.#set({ head });
       } else if (line.type === "files") {
-        files = files.concat(line.files);
-        if (first) this.#set({ files });
+        files.push(...line.files);
+        if (!first || performance.now() - shownAt < SHOW_EVERY_MS) continue;
+        this.#set({ files: [...files] });
+        shownAt = performance.now();
       } else if (line.type === "end") {
         const kept = keepSame(this.#list.files, files);
         this.#set({ head, files: kept, totals: line.totals, loading: false, error: undefined });
