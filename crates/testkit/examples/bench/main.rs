@@ -25,14 +25,19 @@ mod terminals;
 mod web;
 
 use std::pin::Pin;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use figures::Report;
 use mistle_testkit::{Setup, TestServer, built};
 
 /// Which build is measured: the one that this program belongs to. Figures are of a release build;
 /// a development build is for working on the measurements.
 const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
+/// How long one area may take, so that what waits for ever costs nobody the figures of the others.
+/// Several times what the longest takes.
+const AREA_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// An area's measurements.
 type Measured<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
@@ -92,7 +97,9 @@ async fn main() -> Result<()> {
             continue;
         }
         eprintln!("{name}:");
-        if let Err(error) = measure(&mut report).await {
+        let measured = tokio::time::timeout(AREA_WITHIN, measure(&mut report)).await;
+        let measured = measured.unwrap_or_else(|_| Err(anyhow!("it did not end within {AREA_WITHIN:?}")));
+        if let Err(error) = measured {
             report.note(format!("**{name} failed**: {error:#}"));
         }
     }
