@@ -323,6 +323,33 @@ test('colours, wide characters and the mouse are a real terminal’s', async ({ 
   await expect(screen(page)).toContainText(/\^\[\[<0;\d+;\d+M\^\[\[<0;\d+;\d+m/)
 })
 
+test('a screen measures the letters that it is drawn with, however late they come', async ({ signedIn: page }) => {
+  let arrive = () => {}
+  const fonts = new Promise<void>((resolve) => {
+    arrive = resolve
+  })
+  await page.route(/jetbrains-mono[^/]*\.woff2/, async (route) => {
+    await fonts
+    await route.continue()
+  })
+  await page.reload()
+  await newSession(page, 'say: hello')
+  await expect(page.getByRole('button', READY)).toBeVisible()
+  const code = page.waitForResponse(/TerminalView[^/]*\.js/)
+  await page.keyboard.press('Control+j')
+  await expect(tabs(page)).toHaveCount(1)
+  await (await code).finished()
+  // Time to be drawn without them.
+  await page.evaluate(async () => {
+    for (let frame = 0; frame < 30; frame++) await new Promise(requestAnimationFrame)
+  })
+  await expect(screen(page)).toHaveCount(0)
+  arrive()
+  await expect(screen(page)).toContainText('demo')
+  // Letters of another width than the screen's columns would be drawn word by word, each with its own spacing.
+  await expect(screen(page).locator('[style*=letter-spacing]')).toHaveCount(0)
+})
+
 test('the terminal’s height is changed by pointer and key, and kept for its session', async ({ signedIn: page }) => {
   await open(page)
   const line = page.getByRole('separator', { name: 'Terminal height' })

@@ -3,8 +3,18 @@ import { lazy, type ReactNode, Suspense } from "react";
 import { Button } from "../../ui/Button";
 import type { TerminalViewProps } from "./TerminalView";
 
+/**
+ * The screen measures a letter once, so its font has to be there before: with another one's size every row and
+ * column would be wrong until the page is loaded again. Without the font the next best one stays.
+ */
+const letters = () =>
+  document.fonts.load(`12px ${getComputedStyle(document.documentElement).getPropertyValue("--mono")}`);
+
 const TerminalView = lazy(() =>
-  import("./TerminalView").catch(() => ({ default: Missing as typeof import("./TerminalView").default })),
+  Promise.all([import("./TerminalView"), letters().catch(() => undefined)]).then(
+    ([view]) => view,
+    () => ({ default: Missing as typeof import("./TerminalView").default }),
+  ),
 );
 
 /** A page that is older than its server asks for a file that the server does not have any more. */

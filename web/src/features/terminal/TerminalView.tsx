@@ -141,7 +141,6 @@ function useTerminal(props: TerminalViewProps, host: React.RefObject<HTMLDivElem
     const { screen, flow, connection } = started;
     const observer = new ResizeObserver(screen.fit);
     observer.observe(element);
-    void document.fonts.ready.then(screen.fit);
     const stopWatching = whileAwake(started);
     setLive(started);
     return () => {
