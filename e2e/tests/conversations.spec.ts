@@ -250,6 +250,7 @@ test('each conversation has its own model and effort, and what waits keeps its o
 test('a command runs in the conversation that is looked at, or begins one', async ({ signedIn: page, context, server }) => {
   test.slow()
   const id = await newSession(page, 'say: the first')
+  await expect(said(page, /^the first$/)).toBeVisible()
   await expect(page.getByRole('button', READY)).toBeVisible()
   const conversations = async () => (await server.api<Session>('GET', `/sessions/${id}`)).conversations
   const first = `${page.url()}?conversation=${(await conversations())[0]?.id}`

@@ -294,11 +294,6 @@ impl Queue {
         self.take_out(id).ok_or(Denied::NotFound)
     }
 
-    /// Whether a message is on its way, or goes as soon as the runtime is asked.
-    pub fn is_going(&self, runtime: &Runtime) -> bool {
-        self.in_flight().is_some() || self.next(runtime).is_some()
-    }
-
     /// The message that should go now.
     pub fn next(&self, runtime: &Runtime) -> Option<MessageId> {
         let Runtime::Ready { working } = runtime else {
@@ -840,11 +835,8 @@ mod tests {
         let first = push(&mut queue, 0, Delivery::Steer).unwrap();
         let second = push(&mut queue, 0, Delivery::Steer).unwrap();
         queue.sending(first);
-        assert!(queue.is_going(&ready(&["a"])));
         queue.rejected(first, "no".to_owned());
         assert_eq!(queue.next(&ready(&[])), Some(second));
-        queue.remove(second).unwrap();
-        assert!(!queue.is_going(&ready(&[])));
         queue.edit(first, Some("better".to_owned()), None).unwrap();
         assert_eq!(queue.next(&ready(&[])), Some(first));
     }

@@ -214,15 +214,6 @@ fn add_approval(session: &mut Session, approval: &Approval) {
     }
 }
 
-/// Settles what the session does when its queue changed. One that was sent to has work (`is_going`),
-/// also in the moment before the agent takes it up.
-pub fn queue_changed(session: &mut Session, is_going: bool) {
-    session.activity = match activity(session) {
-        Activity::Idle if is_going => Activity::Working,
-        activity => activity,
-    };
-}
-
 fn activity(session: &Session) -> Activity {
     if !session.approvals.is_empty() {
         Activity::NeedsYou
@@ -359,19 +350,6 @@ pub(crate) mod tests {
             (session.activity, runtime(&session, true)),
             (Activity::Idle, ready(&[]))
         );
-    }
-
-    #[test]
-    fn one_that_was_sent_to_works_already() {
-        let does = |mut session, is_going| {
-            queue_changed(&mut session, is_going);
-            let again = session.activity;
-            queue_changed(&mut session, false);
-            (again, session.activity)
-        };
-        assert_eq!(does(session(), true), (Activity::Working, Activity::Idle));
-        let asks = after(&[delivered(), asked("a")]);
-        assert_eq!(does(asks, true), (Activity::NeedsYou, Activity::NeedsYou));
     }
 
     #[test]

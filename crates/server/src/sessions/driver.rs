@@ -1141,11 +1141,8 @@ impl Task {
         for entry in self.queue.take_moved() {
             draft.also(entry);
         }
-        let session = &mut draft.row.session;
-        session.queued = self.queue.len();
-        session.starter_id = self.queue.starter();
-        let is_going = self.queue.is_going(&summary::runtime(session, true));
-        summary::queue_changed(session, is_going);
+        draft.row.session.queued = self.queue.len();
+        draft.row.session.starter_id = self.queue.starter();
         draft
     }
 
