@@ -37,7 +37,7 @@ const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
 
 /// How long one area may take, so that what waits for ever costs nobody the figures of the others.
 /// Several times what the longest takes.
-const AREA_WITHIN: Duration = Duration::from_secs(15 * 60);
+const AREA_WITHIN: Duration = Duration::from_mins(15);
 
 /// An area's measurements.
 type Measured<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
