@@ -789,7 +789,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_interface_that_listens_late_is_told_its_size() {
-        let script = r#"stty size; read _; trap 'stty size; exit' WINCH; echo listens; sleep 60 & wait"#;
+        let script = r"stty size; read _; trap 'stty size; exit' WINCH; echo listens; sleep 60 & wait";
         let launch = Launch {
             argv: ["bash", "-c", script].map(str::to_owned).into(),
             cwd: PathBuf::from("/"),
