@@ -9,6 +9,8 @@ interface BranchFieldProps {
   value: string;
   onChange: (branch: string) => void;
   disabled: boolean;
+  /** Whether the repository is being looked at. Said in the field: a line below would move what a person is about to press. */
+  checking: boolean;
   error: string | undefined;
 }
 
@@ -19,6 +21,7 @@ export function BranchField({
   value,
   onChange,
   disabled,
+  checking,
   error,
 }: BranchFieldProps) {
   const id = useId();
@@ -50,7 +53,7 @@ export function BranchField({
         <input
           id={id}
           className="input"
-          placeholder={disabled ? "No repository" : "Default branch"}
+          placeholder={disabled ? "No repository" : checking ? "Checking…" : "Default branch"}
           disabled={disabled}
           value={disabled ? "" : value}
           spellCheck={false}

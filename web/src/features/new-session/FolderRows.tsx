@@ -70,13 +70,7 @@ const named = (label: string, number: number | undefined) =>
 function RepositoryRow({ row, number, choices, error, onChange }: RowProps) {
   const { branches, problem, checking } = useCheck(row.source);
   const empty = row.source.trim() === "";
-  const hint = empty
-    ? number === undefined
-      ? "The agent starts in an empty folder."
-      : undefined
-    : checking
-      ? "Checking…"
-      : undefined;
+  const hint = empty && number === undefined ? "The agent starts in an empty folder." : undefined;
   const later = number !== undefined && number > 1;
   return (
     <>
@@ -96,6 +90,7 @@ function RepositoryRow({ row, number, choices, error, onChange }: RowProps) {
         branches={branches}
         value={row.branch}
         disabled={empty}
+        checking={checking}
         onChange={(branch) => onChange({ branch })}
         error={error?.field === "branch" ? error.message : undefined}
       />
