@@ -293,7 +293,8 @@ test('text is copied and pasted by the keys of terminals', async ({ signedIn: pa
   await expect.poll(() => page.evaluate(() => navigator.clipboard.readText())).toBe('a-42-word')
 
   // A program that asks for it is told what was pasted, and can't be made to take it for typed.
-  await type(page, `clear; printf '\\e[?2004h'; cat -v\n`)
+  await type(page, `clear; printf '\\e[?2004h'; echo "asks $((1 + 1))"; cat -v\n`)
+  await expect(screen(page)).toContainText('asks 2')
   await page.evaluate(() => navigator.clipboard.writeText('one\x1b[201~two'))
   await page.keyboard.press('Control+Shift+v')
   await expect(screen(page)).toContainText('^[[200~one[201~two^[[201~')
