@@ -314,9 +314,9 @@ test('colours, wide characters and the mouse are a real terminal’s', async ({ 
     'rgb(10, 120, 30)',
   )
   // The terminal says where its cursor is after an emoji and after a Chinese character.
-  for (const wide of ['👍', '漢']) {
-    await type(page, `clear; printf '\\r${wide}\\e[6n'; IFS=';' read -rsd R -t 60 _ column; echo; echo "at <$column>"\n`)
-    await expect(screen(page)).toContainText('at <3>')
+  for (const [name, wide] of [['thumb', '👍'], ['han', '漢']]) {
+    await type(page, `clear; printf '\\r${wide}\\e[6n'; IFS=';' read -rsd R -t 60 _ column; echo; echo "${name} at <$column>"\n`)
+    await expect(screen(page)).toContainText(`${name} at <3>`)
   }
   await type(page, `clear; printf '\\e[?1000h\\e[?1006h'; echo "click $((1 + 1))"; cat -v\n`)
   await (await pointAt(page, screen(page).getByText('click 2', { exact: true }))).click()
