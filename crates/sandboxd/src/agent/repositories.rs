@@ -136,7 +136,8 @@ impl Git<'_> {
         command
     }
 
-    fn clone(&self, repository: &RepositoryPlan, target: &Path, how: &str) -> Command {
+    /// `how` says by which way a folder is cloned.
+    fn cloning(&self, repository: &RepositoryPlan, target: &Path, how: &str) -> Command {
         let mut command = self.command();
         command
             .arg("-c")
@@ -157,14 +158,16 @@ impl Git<'_> {
         target: &Path,
         progress: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), String> {
-        let mut cloned = run(self.clone(repository, target, "--no-hardlinks"), CLONE_LIMIT, progress).await?;
-        if !cloned.0.success() && was_tidied(&cloned.1) {
+        let copying = self.cloning(repository, target, "--no-hardlinks");
+        let (mut status, mut words) = run(copying, CLONE_LIMIT, progress).await?;
+        if !status.success() && was_tidied(&words) {
             clear(target).await?;
             // Asked for instead of copied, every object is found wherever it is by then.
-            cloned = run(self.clone(repository, target, "--no-local"), CLONE_LIMIT, progress).await?;
+            let asking = self.cloning(repository, target, "--no-local");
+            (status, words) = run(asking, CLONE_LIMIT, progress).await?;
         }
-        if !cloned.0.success() {
-            return Err(explain(repository, &cloned.1));
+        if !status.success() {
+            return Err(explain(repository, &words));
         }
         let Some(origin) = &repository.origin else {
             return Ok(());

@@ -655,6 +655,7 @@ pub(crate) fn copy_index(source: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
+/// Copies what an index says, and its time.
 pub(crate) fn copy_with_time(source: &mut fs::File, target: &mut fs::File) -> io::Result<()> {
     let written = source.metadata()?.modified()?;
     io::copy(source, target)?;
