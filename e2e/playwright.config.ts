@@ -34,6 +34,8 @@ export default defineConfig({
   expect: { timeout: 60_000 },
   reporter: [['list']],
   use: {
+    // As long as an expectation: a click on what does not come ends here, and says what it waited for.
+    actionTimeout: 60_000,
     launchOptions: chromium,
     viewport: { width: 1440, height: 900 },
     // A recording of every step costs as much as the steps: `TRACE=1 npx playwright test …` makes one.

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// The most failures that are told one by one.
 const MAX_TOLD: usize = 25;
 /// Lines of each one's message.
-const MAX_LINES: usize = 6;
+const MAX_LINES: usize = 12;
 /// Characters of each line.
 const MAX_LINE: usize = 200;
 
@@ -57,8 +57,12 @@ pub(crate) fn of_playwright(report: &str) -> Vec<Failure> {
 fn collect(suite: &Value, failures: &mut Vec<Failure>) {
     list(&suite["suites"]).for_each(|inner| collect(inner, failures));
     for spec in list(&suite["specs"]).filter(|spec| spec["ok"] == false) {
-        let mut results = list(&spec["tests"]).flat_map(|test| list(&test["results"]));
-        let message = results.find_map(|result| result["error"]["message"].as_str());
+        let results = list(&spec["tests"]).flat_map(|test| list(&test["results"]));
+        // A test whose time is over says in a second one what it was waiting for.
+        let errors: Vec<String> = results
+            .flat_map(|result| list(&result["errors"]))
+            .map(told_of_error)
+            .collect();
         failures.push(Failure {
             name: format!(
                 "{}:{} › {}",
@@ -66,9 +70,23 @@ fn collect(suite: &Value, failures: &mut Vec<Failure>) {
                 spec["line"],
                 spec["title"].as_str().unwrap_or_default()
             ),
-            message: plain(message.unwrap_or("it says nothing")),
+            message: if errors.is_empty() {
+                "it says nothing".to_owned()
+            } else {
+                errors.join("\n")
+            },
         });
     }
+}
+
+/// Where in the test, and what.
+fn told_of_error(error: &Value) -> String {
+    let message = plain(error["message"].as_str().unwrap_or_default());
+    let Some(file) = error["location"]["file"].as_str() else {
+        return message;
+    };
+    let name = file.rsplit('/').next().unwrap_or(file);
+    format!("at {name}:{}\n{message}", error["location"]["line"])
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -157,7 +175,10 @@ mod tests {
             "specs": [
               { "title": "passes", "ok": true, "file": "around.spec.ts", "line": 3, "tests": [{ "results": [{ "status": "passed" }] }] },
               { "title": "fails", "ok": false, "file": "around.spec.ts", "line": 9, "tests": [{ "results": [
-                { "status": "failed", "error": { "message": "Error: \u001b[2mexpect(\u001b[22m\u001b[31mreceived\u001b[39m)\n\nno <b>" } }
+                { "status": "failed", "errors": [
+                  { "message": "Error: \u001b[2mexpect(\u001b[22m\u001b[31mreceived\u001b[39m)\n\nno <b>", "location": { "file": "/e2e/tests/around.spec.ts", "line": 12, "column": 5 } },
+                  { "message": "and this" }
+                ] }
               ] }] }
             ],
             "suites": [{ "title": "inner", "specs": [
@@ -169,7 +190,10 @@ mod tests {
             of_playwright(report),
             [
                 failure("around.spec.ts:30 › hangs", "it says nothing"),
-                failure("around.spec.ts:9 › fails", "Error: expect(received)\n\nno <b>"),
+                failure(
+                    "around.spec.ts:9 › fails",
+                    "at around.spec.ts:12\nError: expect(received)\n\nno <b>\nand this"
+                ),
             ]
         );
         let broken = r#"{ "suites": [], "errors": [{ "message": "SyntaxError: x" }] }"#;

@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Interface(ConversationId, oneshot::Sender<Shown>),
     Commands(String, oneshot::Sender<Listed>),
     Run(RunAgentCommand, oneshot::Sender<Ran>),
+    /// Says that everything before it is done.
+    Reached(oneshot::Sender<()>),
 }
 
 /// The runtime's own commands, or why they can't be had, for a person.
@@ -304,7 +306,7 @@ impl Driver {
             Command::Deliver(deliver, reply) => {
                 let _ = reply.send(self.delivered(&deliver).unwrap_or(Delivered::NotReady));
             }
-            Command::Interrupt(_, reply) => {
+            Command::Interrupt(_, reply) | Command::Reached(reply) => {
                 let _ = reply.send(());
             }
             Command::Interface(_, reply) => {
@@ -640,6 +642,10 @@ impl Driver {
             Command::Commands(cwd, reply) => {
                 let listed = commands::heard(runtime.commands(&cwd).await)?;
                 let _ = reply.send(listed);
+                Ok(())
+            }
+            Command::Reached(reply) => {
+                let _ = reply.send(());
                 Ok(())
             }
             Command::Run(command, reply) => {

@@ -181,7 +181,9 @@ impl Agent {
         &self.journal
     }
 
-    /// Takes a plan. The same one again tries again what failed, and otherwise changes nothing.
+    /// Takes a plan. The same one again tries again what failed, and otherwise changes nothing. A folder
+    /// that a running runtime is to work in is told to it before this ends: what a person types into its own
+    /// interface next does not come by here, and runs there.
     async fn set_plan(&self, plan: Plan) -> Result<(), String> {
         check(&plan)?;
         let kept = match serde_json::to_vec(&plan) {
@@ -192,6 +194,9 @@ impl Agent {
             // It is in memory, and the server sends it again at the next connection.
             tracing::warn!(%error, "the plan can't be kept on disk");
         }
+        let moves = self
+            .plan()
+            .is_some_and(|before| before.cwd != plan.cwd && driver::same(&before, &plan));
         self.plans.send_modify(|planned| {
             let attempt = planned.as_ref().map_or(1, |planned| planned.attempt + 1);
             *planned = Some(Planned {
@@ -199,7 +204,19 @@ impl Agent {
                 attempt,
             });
         });
+        if moves {
+            self.wait_for_driver().await;
+        }
         Ok(())
+    }
+
+    /// Until the driver did what it was told before this.
+    async fn wait_for_driver(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::Reached(reply)).await.is_ok() {
+            // Without an answer the runtime is gone; the next one is started in the folder.
+            let _ = done.await;
+        }
     }
 
     async fn deliver(&self, deliver: Deliver) -> Delivered {

@@ -153,8 +153,9 @@ export function useViews(session: string, folder: string | undefined): Views {
     const mark = async (file: ChangedFile, viewed: boolean) => {
       const queryKey = viewedKey(session);
       const path = markedPath(file.path, folder);
-      // An answer that is on its way does not know of this mark.
-      if (client.getQueryData(queryKey)) await client.cancelQueries({ queryKey });
+      // An answer that is on its way does not know of this mark. It is not waited for: the box is as it was
+      // clicked at once, or it would be drawn as it was before for a moment.
+      if (client.getQueryData(queryKey)) void client.cancelQueries({ queryKey });
       const marks = client.getQueryData<Viewed[]>(queryKey) ?? [];
       const before = marks.find((other) => keyOf(other.path) === keyOf(path));
       const fingerprint = marked(before?.fingerprint, file.fingerprint, viewed);
