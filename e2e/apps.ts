@@ -9,6 +9,9 @@ import { expect, type Server } from './server.ts'
 
 export type AppName = 'vite' | 'next' | 'storybook' | 'fastapi'
 
+const COPIED_WITHIN_MS = 180_000
+/** A server compiles its first page before that page connects. */
+const TOLD_WITHIN_MS = 120_000
 const apps = resolve(import.meta.dirname, 'apps')
 
 /** Where apps are in the sandbox. */
@@ -26,7 +29,12 @@ export async function bring(server: Server, session: string, app: AppName) {
     ['session', 'exec', session, '--cwd', HOME, '--', 'tar', '--extract', '--no-same-owner'],
     pack.stdout,
   )
-  const [code] = await once(unpack, 'exit')
+  // Only a hang ends here: it is told by its name, and not as the time of the whole test.
+  const late = new Error(`copying ${app} into the sandbox takes minutes`)
+  const signal = AbortSignal.timeout(COPIED_WITHIN_MS)
+  const [code] = await once(unpack, 'exit', { signal }).catch((error) => {
+    throw signal.aborted ? late : error
+  })
   expect(code, `copying ${app} into the sandbox`).toBe(0)
 }
 
@@ -49,6 +57,18 @@ export async function run(page: Page, command: string): Promise<Locator> {
   await panel.locator('.xterm-helper-textarea').focus()
   await page.keyboard.type(`clear; ${command}\n`)
   return panel.locator('.xterm-rows')
+}
+
+/**
+ * Waits until the page is told of changes by its development server, which tells only those who are connected
+ * by then. To be called as soon as there is the page; `url` tells one of its WebSockets from the others.
+ */
+export async function isTold(app: Page, url: RegExp, word: string) {
+  const socket = await app.waitForEvent('websocket', {
+    predicate: (socket) => url.test(socket.url()),
+    timeout: TOLD_WITHIN_MS,
+  })
+  await socket.waitForEvent('framereceived', { predicate: ({ payload }) => payload.includes(word), timeout: TOLD_WITHIN_MS })
 }
 
 export function processes(page: Page) {

@@ -37,4 +37,10 @@ export async function compare(page: Page, scope: 'Branch' | 'Uncommitted' | 'Sin
   await changes(page).getByRole('button', { name: /^Compare: / }).click()
   await page.getByRole('menuitemradio', { name: new RegExp(`^${scope}`) }).click()
   await expect(changes(page).getByRole('button', { name: `Compare: ${scope}` })).toBeVisible()
+  await drawn(page)
+}
+
+/** Waits until what is in view stays where it is: diffs that come move what is below them. */
+async function drawn(page: Page) {
+  await expect(changes(page).locator('[aria-busy="true"]')).toHaveCount(0)
 }

@@ -2,7 +2,7 @@
 
 import { AxeBuilder } from '../axe.ts'
 import type { Page } from '@playwright/test'
-import { bring, HOME, openPort, processes, processList, run, source, write } from '../apps.ts'
+import { bring, HOME, isTold, openPort, processes, processList, run, source, write } from '../apps.ts'
 import { newSession } from '../session.ts'
 import { expect, test } from '../server.ts'
 
@@ -33,12 +33,14 @@ test('Vite: hot updates keep the state, and the error overlay comes and goes', a
   await expect(list).toContainText(/pid \d+/)
 
   const app = await openPort(page, 5173)
+  const told = isTold(app, /\/\?token=/, '"connected"')
   await expect(app.getByRole('heading', { name: 'Hello from Vite' })).toBeVisible()
   const counter = app.getByRole('button')
   await counter.click()
   await counter.click()
   await expect(counter).toHaveText('Clicked 2 times')
   await mark(app)
+  await told
 
   const file = `${HOME}/vite/src/App.jsx`
   const text = source('vite', 'src/App.jsx')
@@ -65,6 +67,7 @@ test('Next.js: fast refresh, a server action, an API route, redirects and images
   await run(page, `cd ${HOME}/next && NEXT_TELEMETRY_DISABLED=1 npm run dev`)
   await expect(processes(page)).toContainText('1')
   const app = await openPort(page, 3000)
+  const told = isTold(app, /_next\/hmr/, '"sync"')
   const origin = new URL(app.url()).origin
   await expect(app.getByRole('heading', { name: 'Hello from Next' })).toBeVisible()
 
@@ -76,6 +79,7 @@ test('Next.js: fast refresh, a server action, an API route, redirects and images
   }).toPass()
   const clicked = (await counter.innerText()).match(/\d+/)![0]
   await mark(app)
+  await told
   write(
     server,
     id,
@@ -128,8 +132,14 @@ test('Storybook: the manager, a story in its frame, hot updates, and a story tha
   await run(page, `cd ${HOME}/storybook && npm run storybook`)
   await expect(processes(page)).toContainText('1')
   const app = await openPort(page, 6006)
+  const told = Promise.all([
+    isTold(app, /storybook-server-channel.*page=manager/, '"UNIVERSAL_STORE'),
+    isTold(app, /\/\?token=/, '"connected"'),
+  ])
   const story = app.frameLocator('#storybook-preview-iframe')
   await expect(story.getByRole('button', { name: 'Press me' })).toBeVisible()
+
+  await told
 
   // The manager and the frame talk to each other.
   await app.locator('#control-label').fill('Press harder')
