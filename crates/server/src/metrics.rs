@@ -8,7 +8,7 @@
 //! | `mistle_streams` | gauge | kind | open WebSockets |
 //! | `mistle_sessions` | gauge | state | sessions that are in a state |
 //! | `mistle_sessions_created_total` | counter | | sessions that were created |
-//! | `mistle_session_start_seconds` | histogram | | from the request to start one again until its runtime was ready |
+//! | `mistle_session_start_seconds` | histogram | | from the request for one, or to start it again, until its runtime was ready |
 //! | `mistle_session_events_total` | counter | | events of sandboxes that were stored |
 //! | `mistle_attachment_bytes_total` | counter | | bytes of files that were uploaded |
 //!

@@ -67,7 +67,7 @@ async fn every_metric_is_documented_and_counts() -> Result<()> {
     assert_eq!(value(&text, "mistle_attachment_bytes_total")?, "10");
     assert_eq!(value(&text, "mistle_sessions_created_total")?, "1");
     assert_eq!(value(&text, "mistle_sessions{state=\"running\"}")?, "1");
-    assert_eq!(value(&text, "mistle_session_start_seconds_count")?, "1");
+    assert_eq!(value(&text, "mistle_session_start_seconds_count")?, "2");
     assert!(value(&text, "mistle_session_start_seconds_sum")?.parse::<f64>()? > 0.0);
     let record = api.events(session.id).await?;
     let own = record

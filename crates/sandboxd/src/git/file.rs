@@ -45,7 +45,7 @@ pub(crate) async fn file_diff(
         let programs = super::programs::named(repository).await?;
         return Ok(super::programs::diff(compared, &programs).unwrap_or_else(unchanged));
     }
-    repository.reconfigure().await?;
+    repository.reconfigure_unless_busy().await?;
     if let Some(diff) = super::hooks::diff(repository, compared, &asked.path).await? {
         return Ok(diff);
     }

@@ -292,6 +292,19 @@ impl Repository {
         self.shape(&mut prepared).await
     }
 
+    /// The same, unless somebody looks at the whole tree just now, which may take long and begins with it.
+    pub(crate) async fn reconfigure_unless_busy(&self) -> Result<(), GitError> {
+        match self.prepared.try_lock() {
+            Ok(mut prepared) => self.shape(&mut prepared).await,
+            Err(_) if self.is_shaped() => Ok(()),
+            Err(_) => self.reconfigure().await,
+        }
+    }
+
+    fn is_shaped(&self) -> bool {
+        self.shadow.join("config").is_file()
+    }
+
     /// Brings the shadow up to date with the tree.
     pub(crate) async fn view(&self) -> Result<View, GitError> {
         let mut prepared = self.prepared.lock().await;
@@ -321,14 +334,12 @@ impl Repository {
         (*stamp == Stamp::of(&self.location.git_dir.join("index"))).then(|| view.clone())
     }
 
-    /// An index of a few paths alone, for the diff of one file: fast in a tree of any size, and as
-    /// new as the file.
+    /// An index of a few paths alone, for the diff of one file: fast in a tree of any size, as new as
+    /// the file, and without waiting for anybody who looks at the whole tree. After a reading of the
+    /// configuration.
     pub(crate) async fn view_of(&self, paths: &[&[u8]]) -> Result<SmallView, GitError> {
-        let mut prepared = self.prepared.lock().await;
-        self.shape(&mut prepared).await?;
-        self.copy_index(&mut prepared).await?;
-        drop(prepared);
-        let mut ask = self.on_contents(&self.index_a());
+        self.link_shared_indexes()?;
+        let mut ask = self.on_contents(&self.location.git_dir.join("index"));
         ask.args(["ls-files", "--stage", "-z", "--"])
             .args(paths.iter().map(|path| os(path)));
         let output = collect(ask, None).await?;
@@ -491,9 +502,8 @@ impl Repository {
 
     /// Names of files, without a look at the files, and without waiting for anybody who does.
     async fn names(&self, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
-        if !self.shadow.join("config").is_file() {
-            let mut prepared = self.prepared.lock().await;
-            self.shape(&mut prepared).await?;
+        if !self.is_shaped() {
+            self.reconfigure().await?;
         }
         self.link_shared_indexes()?;
         let mut list = self.on_contents(&self.location.git_dir.join("index"));
@@ -670,6 +680,10 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn link(target: &Path, link: &Path) -> io::Result<()> {
+    // One that is right is not missing for a moment: somebody may be reading through it.
+    if fs::read_link(link).is_ok_and(|known| known == target) {
+        return Ok(());
+    }
     remove(link)?;
     std::os::unix::fs::symlink(target, link)
 }

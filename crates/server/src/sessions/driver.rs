@@ -15,7 +15,7 @@
 //! answered with the error, everything else is tried again until it is stored.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use mistle_model::queue::{self, Queue};
@@ -180,7 +180,6 @@ struct Task {
     /// Counts the starts of processes, so that the end of earlier ones is told apart.
     run: u64,
     watcher: Option<AbortOnDropHandle<()>>,
-    started: Option<Instant>,
     purged: bool,
 }
 
@@ -223,7 +222,6 @@ pub(super) fn spawn(shared: &Arc<Shared>, row: SessionRow, queue: Queue, running
         ready_at: None,
         run: 0,
         watcher: None,
-        started: None,
         purged: false,
     };
     shared.tasks.spawn(task.run(effects));
@@ -480,9 +478,6 @@ impl Task {
         if let Err(error) = self.commit(draft, None).await {
             self.machine = before;
             return Err(error);
-        }
-        if self.machine.state() == SessionState::Starting {
-            self.started = Some(Instant::now());
         }
         self.carry_out(effects).await;
         Ok(self.row.session.clone())
@@ -1149,7 +1144,7 @@ impl Task {
     fn committed(&mut self, draft: Draft) {
         let queue_changed = draft.changes_queue();
         let (row, events) = draft.into_parts();
-        let before = self.row.session.state;
+        let (before, since) = (self.row.session.state, self.row.session.state_since);
         let after = row.session.state;
         let looks_different = looks_different(&self.row.session, &row.session);
         let moved = before != after || self.row.warm_until != row.warm_until;
@@ -1163,10 +1158,9 @@ impl Task {
         }
         if before != after {
             tracing::info!(session = %self.id(), from = ?before, to = ?after, "session state");
-            if after == SessionState::Running
-                && let Some(started) = self.started.take()
-            {
-                metrics::histogram!("mistle_session_start_seconds").record(started.elapsed().as_secs_f64());
+            if (before, after) == (SessionState::Starting, SessionState::Running) {
+                let took = self.row.session.state_since.duration_since(since);
+                metrics::histogram!("mistle_session_start_seconds").record(took.as_secs_f64());
             }
             if is_at_rest(after) {
                 self.watcher = None;
