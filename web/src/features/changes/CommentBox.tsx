@@ -116,7 +116,7 @@ export const DraftBox = memo(({ draft, label, onSave, onClose }: DraftBoxProps) 
   );
 });
 
-interface CommentCardProps {
+export interface CommentCardProps {
   comment: Comment;
   onEdit: (comment: Comment) => void;
   onRemove: (comment: Comment) => void;

@@ -28,7 +28,7 @@ import { ErrorNote } from "../../ui/ErrorNote";
 import { Menu, MenuItem, MenuLine } from "../../ui/Menu";
 import { Tip } from "../../ui/Tip";
 import { say } from "../../ui/toasts";
-import { CommentCard, DraftBox } from "./CommentBox";
+import { CommentCard, type CommentCardProps, DraftBox } from "./CommentBox";
 import { languageOf } from "./code";
 import { badgesOf, scopeLabel, sizeText } from "./describe";
 import type { Draft } from "./drafts";
@@ -361,31 +361,19 @@ function Elsewhere({
   if (shown.length + homeless.length === 0) return null;
   return (
     <div className="stray-comments">
-      {shown.map((comment) => {
-        const draft = drafts.find((candidate) => candidate.edits === comment.id);
-        return draft ? (
-          <DraftBox
-            key={draft.id}
-            draft={draft}
-            label={linesLabel(rangeOf(comment))}
-            onSave={actions.saveDraft}
-            onClose={actions.closeDraft}
-          />
-        ) : (
-          <CommentCard
-            key={comment.id}
-            comment={comment}
-            onEdit={actions.edit}
-            onRemove={actions.remove}
-            target={comment.id === target?.comment.id ? target : undefined}
-            onArrive={actions.arrive}
-            onShow={isElsewhere(comment) ? actions.show : undefined}
-            apart
-          />
-        );
-      })}
+      {shown.map((comment) => (
+        <Written
+          key={comment.id}
+          comment={comment}
+          draft={drafts.find((draft) => draft.edits === comment.id)}
+          target={target}
+          actions={actions}
+          onShow={isElsewhere(comment) ? actions.show : undefined}
+          apart
+        />
+      ))}
       {homeless.map((draft) => (
-        <DraftBox
+        <Writing
           key={draft.id}
           draft={draft}
           label={
@@ -393,11 +381,42 @@ function Elsewhere({
               ? `${scopeLabel(draft.anchor.scope ?? "branch")} ${linesLabel(writtenOn(draft))}`
               : linesLabel(writtenOn(draft))
           }
-          onSave={actions.saveDraft}
-          onClose={actions.closeDraft}
+          actions={actions}
         />
       ))}
     </div>
+  );
+}
+
+interface WritingProps {
+  draft: Draft;
+  label: string;
+  actions: FileActions;
+}
+
+function Writing({ draft, label, actions }: WritingProps) {
+  return <DraftBox draft={draft} label={label} onSave={actions.saveDraft} onClose={actions.closeDraft} />;
+}
+
+type WrittenProps = Pick<FileSectionProps, "target" | "actions"> &
+  Pick<CommentCardProps, "comment" | "onShow" | "apart"> & {
+    /** What it is to become, while a person changes it. */
+    draft: Draft | undefined;
+  };
+
+/** A comment, or the box that it is changed in. */
+function Written({ comment, draft, target, actions, onShow, apart }: WrittenProps) {
+  if (draft) return <Writing draft={draft} label={linesLabel(rangeOf(comment))} actions={actions} />;
+  return (
+    <CommentCard
+      comment={comment}
+      onEdit={actions.edit}
+      onRemove={actions.remove}
+      target={comment.id === target?.comment.id ? target : undefined}
+      onArrive={actions.arrive}
+      onShow={onShow}
+      apart={apart}
+    />
   );
 }
 
@@ -424,40 +443,14 @@ function useBelow(props: FileSectionProps, lines: readonly Line[]): ReadonlyMap<
       const draft = editing.get(comment.id);
       put(
         range,
-        draft ? (
-          <DraftBox
-            key={draft.id}
-            draft={draft}
-            label={linesLabel(range)}
-            onSave={actions.saveDraft}
-            onClose={actions.closeDraft}
-          />
-        ) : (
-          <CommentCard
-            key={comment.id}
-            comment={comment}
-            onEdit={actions.edit}
-            onRemove={actions.remove}
-            target={comment.id === target?.comment.id ? target : undefined}
-            onArrive={actions.arrive}
-          />
-        ),
+        <Written key={comment.id} comment={comment} draft={draft} target={target} actions={actions} />,
       );
     }
     for (const draft of drafts) {
       if (draft.edits || isElsewhere(draft)) continue;
       const range = placeOf(lines, draft.anchor);
       if (!range) continue;
-      put(
-        range,
-        <DraftBox
-          key={draft.id}
-          draft={draft}
-          label={linesLabel(range)}
-          onSave={actions.saveDraft}
-          onClose={actions.closeDraft}
-        />,
-      );
+      put(range, <Writing key={draft.id} draft={draft} label={linesLabel(range)} actions={actions} />);
     }
     return below;
   }, [comments, drafts, isElsewhere, target, actions, lines]);

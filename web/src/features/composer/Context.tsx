@@ -1,5 +1,5 @@
-import { Popover } from "radix-ui";
 import type { Usage } from "../../api/types";
+import { Popover } from "../../ui/Popover";
 
 const count = (tokens: number) => tokens.toLocaleString();
 
@@ -12,8 +12,11 @@ export function Context({ usage }: { usage: Usage | null }) {
     : undefined;
   const label = percent === undefined ? "Tokens" : `${percent} % of the context`;
   return (
-    <Popover.Root>
-      <Popover.Trigger asChild>
+    <Popover
+      label="Token use"
+      className="context-pop"
+      side="top"
+      trigger={
         <button
           type="button"
           className={(percent ?? 0) >= 90 ? "btn ghost composer-context full" : "btn ghost composer-context"}
@@ -22,34 +25,25 @@ export function Context({ usage }: { usage: Usage | null }) {
           {percent === undefined ? "Tokens" : `${percent} %`}
           {percent !== undefined && <span className="composer-context-word">context</span>}
         </button>
-      </Popover.Trigger>
-      <Popover.Portal>
-        <Popover.Content
-          className="pop context-pop"
-          side="top"
-          sideOffset={4}
-          collisionPadding={8}
-          aria-label="Token use"
-        >
-          <h2>Token use</h2>
-          <dl>
-            {context_window != null && (
-              <>
-                <dt>In the context</dt>
-                <dd>
-                  {count(context_tokens)} of {count(context_window)}
-                </dd>
-              </>
-            )}
-            <dt>Input so far</dt>
-            <dd>{count(input_tokens)}</dd>
-            <dt>Of these from the cache</dt>
-            <dd>{count(cached_input_tokens)}</dd>
-            <dt>Output so far</dt>
-            <dd>{count(output_tokens)}</dd>
-          </dl>
-        </Popover.Content>
-      </Popover.Portal>
-    </Popover.Root>
+      }
+    >
+      <h2>Token use</h2>
+      <dl>
+        {context_window != null && (
+          <>
+            <dt>In the context</dt>
+            <dd>
+              {count(context_tokens)} of {count(context_window)}
+            </dd>
+          </>
+        )}
+        <dt>Input so far</dt>
+        <dd>{count(input_tokens)}</dd>
+        <dt>Of these from the cache</dt>
+        <dd>{count(cached_input_tokens)}</dd>
+        <dt>Output so far</dt>
+        <dd>{count(output_tokens)}</dd>
+      </dl>
+    </Popover>
   );
 }

@@ -1,5 +1,4 @@
 import { Archive, ArchiveRestore, ChevronDown, ChevronRight, MessageSquarePlus, Pencil } from "lucide-react";
-import { Popover } from "radix-ui";
 import { type KeyboardEvent, useRef, useState } from "react";
 import type { ConversationSummary, QueuedMessage, Session } from "../../api/types";
 import { useCommands } from "../../keys/registry";
@@ -12,6 +11,7 @@ import {
   waitingToStart,
 } from "../../live/conversations";
 import { Button, IconButton } from "../../ui/Button";
+import { Popover } from "../../ui/Popover";
 import { TitleField } from "../../ui/TitleField";
 import { age, clock, useNow } from "../../ui/time";
 import { StatusIcon } from "../session/StatusIcon";
@@ -260,8 +260,25 @@ export function ConversationBar({ session, queue, view, onShow }: ConversationBa
           }}
         />
       ) : (
-        <Popover.Root open={open} onOpenChange={setOpen}>
-          <Popover.Trigger asChild>
+        <Popover
+          ref={list}
+          label="Conversations"
+          className="conversation-pop"
+          align="start"
+          open={open}
+          onOpenChange={setOpen}
+          onOpenAutoFocus={(event) => {
+            const current = list.current?.querySelector<HTMLElement>(".current .conversation-pick");
+            if (!current) return;
+            event.preventDefault();
+            current.focus();
+          }}
+          onCloseAutoFocus={(event) => {
+            if (chosen.current) event.preventDefault();
+            chosen.current = false;
+          }}
+          onKeyDown={walk}
+          trigger={
             <button
               type="button"
               className="btn ghost conversation-current"
@@ -273,69 +290,48 @@ export function ConversationBar({ session, queue, view, onShow }: ConversationBa
               {count > 1 && <span className="conversation-count">{count}</span>}
               <ChevronDown size={14} aria-hidden="true" />
             </button>
-          </Popover.Trigger>
-          <Popover.Portal>
-            <Popover.Content
-              ref={list}
-              className="pop conversation-pop"
-              align="start"
-              sideOffset={4}
-              collisionPadding={8}
-              aria-label="Conversations"
-              onOpenAutoFocus={(event) => {
-                const current = list.current?.querySelector<HTMLElement>(".current .conversation-pick");
-                if (!current) return;
-                event.preventDefault();
-                current.focus();
-              }}
-              onCloseAutoFocus={(event) => {
-                if (chosen.current) event.preventDefault();
-                chosen.current = false;
-              }}
-              onKeyDown={walk}
-            >
-              {starting.length > 0 && (
-                <ul aria-label="Waiting to start">
-                  {starting.map((message) => (
-                    <li
-                      key={message.id}
-                      className={message.id === view ? "conversation-row current" : "conversation-row"}
-                    >
-                      <button type="button" className="conversation-pick" onClick={() => show(message.id)}>
-                        <span className="conversation-mark" />
-                        <span className="truncate">{nameOf(session, queue, message.id)}</span>
-                        <span className="conversation-lost">waits to start</span>
-                      </button>
-                    </li>
-                  ))}
-                </ul>
-              )}
-              {groups.map((group) => (
-                <section key={group.name ?? ""} aria-label={group.name ?? "Conversations"}>
-                  {group.name && <h2 className="menu-label">{group.name}</h2>}
-                  <ul>{group.conversations.map(row)}</ul>
-                </section>
-              ))}
-              {steps.length === 0 && starting.length === 0 && (
-                <p className="conversation-none">No conversation yet. The first message begins one.</p>
-              )}
-              {archived.length > 0 && (
-                <section aria-label="Archived conversations">
-                  <button
-                    type="button"
-                    className="conversation-fold"
-                    aria-expanded={!folded}
-                    onClick={() => setFolded(!folded)}
-                  >
-                    {folded ? <ChevronRight size={14} /> : <ChevronDown size={14} />}
-                    Archived · {archived.length}
+          }
+        >
+          {starting.length > 0 && (
+            <ul aria-label="Waiting to start">
+              {starting.map((message) => (
+                <li
+                  key={message.id}
+                  className={message.id === view ? "conversation-row current" : "conversation-row"}
+                >
+                  <button type="button" className="conversation-pick" onClick={() => show(message.id)}>
+                    <span className="conversation-mark" />
+                    <span className="truncate">{nameOf(session, queue, message.id)}</span>
+                    <span className="conversation-lost">waits to start</span>
                   </button>
-                  {!folded && <ul>{archived.map(row)}</ul>}
-                </section>
-              )}
-            </Popover.Content>
-          </Popover.Portal>
-        </Popover.Root>
+                </li>
+              ))}
+            </ul>
+          )}
+          {groups.map((group) => (
+            <section key={group.name ?? ""} aria-label={group.name ?? "Conversations"}>
+              {group.name && <h2 className="menu-label">{group.name}</h2>}
+              <ul>{group.conversations.map(row)}</ul>
+            </section>
+          ))}
+          {steps.length === 0 && starting.length === 0 && (
+            <p className="conversation-none">No conversation yet. The first message begins one.</p>
+          )}
+          {archived.length > 0 && (
+            <section aria-label="Archived conversations">
+              <button
+                type="button"
+                className="conversation-fold"
+                aria-expanded={!folded}
+                onClick={() => setFolded(!folded)}
+              >
+                {folded ? <ChevronRight size={14} /> : <ChevronDown size={14} />}
+                Archived · {archived.length}
+              </button>
+              {!folded && <ul>{archived.map(row)}</ul>}
+            </section>
+          )}
+        </Popover>
       )}
       {waiting > 0 && (
         <button type="button" className="conversation-others need" onClick={() => setOpen(true)}>

@@ -1,8 +1,8 @@
 import { Play, Square } from "lucide-react";
-import { Popover } from "radix-ui";
 import type { Session } from "../../api/types";
 import { Button } from "../../ui/Button";
 import { CopyButton } from "../../ui/CopyButton";
+import { Popover } from "../../ui/Popover";
 import { ago, clock, useNow } from "../../ui/time";
 import { useSessionActions } from "./actions";
 import { StatusIcon } from "./StatusIcon";
@@ -29,63 +29,57 @@ export function StatusButton({ session }: { session: Session }) {
   const actions = useSessionActions();
   const { trouble } = session;
   return (
-    <Popover.Root>
-      <Popover.Trigger asChild>
+    <Popover
+      label="Status"
+      className="status-pop"
+      align="start"
+      trigger={
         <button type="button" className="status-button" aria-label={`Status: ${status.word}`}>
           <StatusIcon status={status} />
           <span>{status.word}</span>
         </button>
-      </Popover.Trigger>
-      <Popover.Portal>
-        <Popover.Content
-          className="pop status-pop"
-          align="start"
-          sideOffset={4}
-          collisionPadding={8}
-          aria-label="Status"
-        >
-          <h2>
-            <StatusIcon status={status} size={16} />
-            {status.word}
-            <time dateTime={since(session)} title={clock(since(session), now)}>
-              {ago(since(session), now)}
-            </time>
-          </h2>
-          <p>{status.sentence}</p>
-          {trouble && (
-            <div className="status-trouble">
-              <p>{trouble.message}</p>
-              {trouble.hint && <p>{trouble.hint}</p>}
-              <p>Since {clock(trouble.since, now)}</p>
-            </div>
-          )}
-          <dl className="status-facts">
-            <dt>Profile</dt>
-            <dd>{session.profile.name}</dd>
-            <dt>Agent</dt>
-            <dd>
-              {runtimeName(session.runtime)} · {session.provider_label}
-            </dd>
-            <dt>Folder</dt>
-            <dd>{session.cwd}</dd>
-            <dt>Created</dt>
-            <dd>{clock(session.created_at, now)}</dd>
-          </dl>
-          <div className="status-actions">
-            {canStart(session) && (
-              <Button look="primary" icon={<Play size={14} />} onClick={() => void actions.start(session)}>
-                Start
-              </Button>
-            )}
-            {canStop(session) && (
-              <Button icon={<Square size={14} />} onClick={() => void actions.stop(session)}>
-                Stop
-              </Button>
-            )}
-            <CopyButton text={() => details(session)} label="Copy details" />
-          </div>
-        </Popover.Content>
-      </Popover.Portal>
-    </Popover.Root>
+      }
+    >
+      <h2>
+        <StatusIcon status={status} size={16} />
+        {status.word}
+        <time dateTime={since(session)} title={clock(since(session), now)}>
+          {ago(since(session), now)}
+        </time>
+      </h2>
+      <p>{status.sentence}</p>
+      {trouble && (
+        <div className="status-trouble">
+          <p>{trouble.message}</p>
+          {trouble.hint && <p>{trouble.hint}</p>}
+          <p>Since {clock(trouble.since, now)}</p>
+        </div>
+      )}
+      <dl className="status-facts">
+        <dt>Profile</dt>
+        <dd>{session.profile.name}</dd>
+        <dt>Agent</dt>
+        <dd>
+          {runtimeName(session.runtime)} · {session.provider_label}
+        </dd>
+        <dt>Folder</dt>
+        <dd>{session.cwd}</dd>
+        <dt>Created</dt>
+        <dd>{clock(session.created_at, now)}</dd>
+      </dl>
+      <div className="status-actions">
+        {canStart(session) && (
+          <Button look="primary" icon={<Play size={14} />} onClick={() => void actions.start(session)}>
+            Start
+          </Button>
+        )}
+        {canStop(session) && (
+          <Button icon={<Square size={14} />} onClick={() => void actions.stop(session)}>
+            Stop
+          </Button>
+        )}
+        <CopyButton text={() => details(session)} label="Copy details" />
+      </div>
+    </Popover>
   );
 }
