@@ -64,7 +64,8 @@ impl Folder {
         if !self.in_tree {
             return Ok(HashSet::new());
         }
-        let mut list = repository.on_contents(&repository.index_a());
+        repository.link_shared_indexes()?;
+        let mut list = repository.on_contents(&repository.index());
         list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"])
             .arg(os(self.name.strip_suffix(b"/").unwrap_or(&self.name)));
         Ok(fields(&collect(list, None).await?).map(<[u8]>::to_vec).collect())
@@ -77,11 +78,18 @@ pub(crate) fn has(repository: &Repository, path: &[u8]) -> bool {
     folder.is_some_and(|folder| folder.in_tree && path.starts_with(&folder.name))
 }
 
-/// The folder of a hook that is not where its name says.
+/// The folder of a hook that is not where its name says, be it through a link.
 pub(crate) fn elsewhere(repository: &Repository, path: &[u8]) -> Option<PathBuf> {
     let folder = Folder::of(repository);
-    let named = repository.location.top.join(os(&folder.name));
-    (path.starts_with(&folder.name) && folder.place != named).then_some(folder.place)
+    if !path.starts_with(&folder.name) {
+        return None;
+    }
+    let top = &repository.location.top;
+    let named = fs::canonicalize(top)
+        .unwrap_or_else(|_| top.clone())
+        .join(os(&folder.name));
+    let place = fs::canonicalize(&folder.place).unwrap_or(folder.place);
+    (place != named).then_some(place)
 }
 
 /// Those that git would run and that changed since the base was made.

@@ -314,7 +314,7 @@ impl Repository {
     /// The same, unless that was done just now.
     pub(crate) async fn recent_view(&self) -> Result<View, GitError> {
         let mut prepared = self.prepared.lock().await;
-        let index = Stamp::of(&self.location.git_dir.join("index"));
+        let index = Stamp::of(&self.index());
         if prepared.at.is_some_and(|at| at.elapsed() < FRESH) && prepared.index == Some(index) {
             return Ok(View {
                 index: self.index_b(&prepared.untracked),
@@ -331,7 +331,7 @@ impl Repository {
     pub(crate) fn likely_view(&self) -> Option<View> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (stamp, view) = last.as_ref()?;
-        (*stamp == Stamp::of(&self.location.git_dir.join("index"))).then(|| view.clone())
+        (*stamp == Stamp::of(&self.index())).then(|| view.clone())
     }
 
     /// An index of a few paths alone, for the diff of one file: fast in a tree of any size, as new as
@@ -339,7 +339,7 @@ impl Repository {
     /// configuration.
     pub(crate) async fn view_of(&self, paths: &[&[u8]]) -> Result<SmallView, GitError> {
         self.link_shared_indexes()?;
-        let mut ask = self.on_contents(&self.location.git_dir.join("index"));
+        let mut ask = self.on_contents(&self.index());
         ask.args(["ls-files", "--stage", "-z", "--"])
             .args(paths.iter().map(|path| os(path)));
         let output = collect(ask, None).await?;
@@ -445,7 +445,7 @@ impl Repository {
 
     /// Copies the index when it is another one, and looks at every file that it claims to know.
     async fn copy_index(&self, prepared: &mut Prepared) -> Result<(), GitError> {
-        let source = self.location.git_dir.join("index");
+        let source = self.index();
         let stamp = Stamp::of(&source);
         if prepared.index.as_ref() == Some(&stamp) {
             return Ok(());
@@ -506,7 +506,7 @@ impl Repository {
             self.reconfigure().await?;
         }
         self.link_shared_indexes()?;
-        let mut list = self.on_contents(&self.location.git_dir.join("index"));
+        let mut list = self.on_contents(&self.index());
         list.arg("ls-files").args(arguments).arg("-z");
         collect(list, None).await
     }

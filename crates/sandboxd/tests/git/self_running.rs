@@ -43,6 +43,22 @@ async fn hooks_of_a_worktree_and_of_a_submodule_are_in_the_folder_that_git_uses(
 }
 
 #[tokio::test]
+async fn hooks_behind_a_link_are_not_discarded_from_here() {
+    let world = World::new().await;
+    let outside = world.beside("hooks");
+    script(&outside.join("pre-push"));
+    std::fs::remove_dir_all(world.path(".git/hooks")).unwrap();
+    symlink(&outside, world.path(".git/hooks")).unwrap();
+    let path = ".git/hooks/pre-push";
+    let list = world.list(Scope::Uncommitted).await;
+    assert_eq!(list.lines(), [format!("Untracked {path} +2 -0")]);
+    let refusal = world.discard(path, Scope::Uncommitted, None).await.unwrap_err();
+    assert_eq!(refusal.kind, "not-discardable");
+    assert!(refusal.detail.unwrap().contains(outside.to_str().unwrap()));
+    assert!(outside.join("pre-push").exists());
+}
+
+#[tokio::test]
 async fn hooks_are_where_the_configuration_says() {
     let world = World::new().await;
     // Outside of the tree.
