@@ -146,6 +146,8 @@ test.describe('an agent that asks nothing', () => {
     await expect(chat(page).locator('.work-thought')).toHaveText('of a heron')
 
     await send(page, 'markdown')
+    // Its end: until then the last code of the page is another answer's.
+    await expect(chat(page).getByText('<b>Markup stays text.</b>')).toBeVisible()
     await page.getByRole('button', { name: 'Copy code' }).last().click()
     const copied = () => page.evaluate(() => navigator.clipboard.readText())
     await expect.poll(copied).toBe('export const answer = (question) => (question ? 42 : undefined);')
