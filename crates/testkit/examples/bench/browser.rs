@@ -41,7 +41,13 @@ pub(crate) async fn measure<T: DeserializeOwned>(job: &Value) -> Result<T> {
     let output = child.wait_with_output().await?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let why: Vec<&str> = said.lines().filter(|line| line.contains("rror")).take(3).collect();
+        // What went wrong, what it waited for, and where.
+        let tells = |line: &&str| {
+            ["rror:", "waiting for", "measure.mjs:"]
+                .iter()
+                .any(|word| line.contains(word))
+        };
+        let why: Vec<&str> = said.lines().filter(tells).map(str::trim).take(4).collect();
         bail!("the browser: {}", why.join("; "));
     }
     serde_json::from_slice(&output.stdout).context("what the browser measured")
