@@ -8,6 +8,8 @@ import { chromium } from 'playwright-core'
 const FIRST_LINE = 'section.change[data-file] [data-no]'
 /** How long a flood is watched, in each round. */
 const FLOOD_MS = 3_000
+/** How long an answer may take that reads as the one before it. */
+const SAME_MS = 2_000
 /** Keys of a round. */
 const KEYS = 15
 
@@ -154,10 +156,11 @@ async function flood(page) {
     await composer.focus()
     inComposer.push(...await typed(page, () => document.querySelector('textarea[aria-label="Message"]').value))
   }
-  await page.keyboard.press('Control+Shift+Backquote')
   const tabs = page.getByRole('tablist', { name: 'Terminals' }).getByRole('tab')
+  const before = await tabs.count()
+  await page.keyboard.press('Control+Shift+Backquote')
   // The keys are for the new one, which may take a moment to come into view.
-  await tabs.nth(1).and(page.locator('[aria-selected=true]')).waitFor()
+  await tabs.nth(before).and(page.locator('[aria-selected=true]')).waitFor()
   await page.getByRole('tabpanel').locator('.xterm-rows', { hasText: '#' }).waitFor()
   await keyboard.focus()
   await page.keyboard.type('cat > /dev/null\n')
@@ -238,23 +241,26 @@ async function files(page) {
     await page.waitForLoadState('networkidle')
     await composer.focus()
     for (const [at, letter] of [...job.search].entries()) {
-      const seen = page.evaluate(() => new Promise((resolve) => {
+      const seen = page.evaluate((SAME_MS) => new Promise((resolve) => {
         window.listens = true
         addEventListener('keydown', ({ timeStamp }) => {
           const said = () => document.querySelector('.completions [role=status]')?.textContent
           const before = said()
           const look = () => {
             const now = said()
+            // An answer that reads as the one before it is not told from it, and counts for nothing.
+            if (performance.now() - timeStamp > SAME_MS) return resolve(undefined)
             if (!now || now === before || now === 'Searching…') return requestAnimationFrame(look)
             requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - timeStamp)))
           }
           requestAnimationFrame(look)
         }, { capture: true, once: true })
-      }))
+      }), SAME_MS)
       await page.waitForFunction(() => window.listens)
       await page.keyboard.type(letter)
       const took = await seen
       await page.evaluate(() => { window.listens = false })
+      if (took === undefined) continue
       if (at === 0) first.push(took)
       else rest.push(took)
     }

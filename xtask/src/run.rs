@@ -16,6 +16,14 @@ const LAST_LINES: usize = 30;
 pub(crate) fn command<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
+    // What `cargo run` says of this package is no news for another build: some dependencies are built anew
+    // when it changes (ring), so they would be whenever cargo is called here and then from a shell.
+    for (name, _) in std::env::vars_os() {
+        let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(of_package) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
