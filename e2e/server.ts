@@ -211,7 +211,7 @@ function childrenOf(parents: number[]) {
     })
 }
 
-type Fixtures = { setup: Setup; server: Server; signedIn: Page }
+type Fixtures = { setup: Setup; server: Server; signedIn: Page; alone: void }
 
 export const test = base.extend<Fixtures>({
   setup: [{}, { option: true }],
@@ -227,6 +227,14 @@ export const test = base.extend<Fixtures>({
     }
     await server.end(undo)
   },
+  /** Other browsers of a test end with it: their pages would look for its server as long as the worker lives. */
+  alone: [
+    async ({ browser, context }, use) => {
+      await use()
+      for (const other of browser.contexts()) if (other !== context) await other.close()
+    },
+    { auto: true },
+  ],
   /** A page of a signed-in person. */
   signedIn: async ({ page, server }, use) => {
     await page.goto(server.loginLink)
