@@ -30,10 +30,9 @@ export async function bring(server: Server, session: string, app: AppName) {
     pack.stdout,
   )
   // Only a hang ends here: it is told by its name, and not as the time of the whole test.
-  const late = new Error(`copying ${app} into the sandbox takes minutes`)
   const signal = AbortSignal.timeout(COPIED_WITHIN_MS)
   const [code] = await once(unpack, 'exit', { signal }).catch((error) => {
-    throw signal.aborted ? late : error
+    throw signal.aborted ? new Error(`copying ${app} into the sandbox takes minutes`) : error
   })
   expect(code, `copying ${app} into the sandbox`).toBe(0)
 }

@@ -47,7 +47,7 @@ pub(crate) fn of_playwright(report: &str) -> Vec<Failure> {
     for error in list(&report["errors"]) {
         failures.push(Failure {
             name: "the run itself".to_owned(),
-            message: plain(error["message"].as_str().unwrap_or_default()),
+            message: told_of_error(error),
         });
     }
     list(&report["suites"]).for_each(|suite| collect(suite, &mut failures));

@@ -16,7 +16,6 @@ use mistle_protocol::agent::{AgentEvent, ConversationId};
 use mistle_protocol::commands::{CommandTaken, RunAgentCommand, RuntimeCommand};
 use mistle_protocol::plan::Plan;
 use serde::Deserialize;
-use tokio::sync::oneshot;
 
 use super::Agent;
 use super::driver::{Command, Driver, Ran, Trouble};
@@ -64,7 +63,7 @@ async fn list(
     Query(Folder { cwd }): Query<Folder>,
 ) -> Result<Json<Vec<RuntimeCommand>>, Refusal> {
     let listed = agent.ask(|reply| Command::Commands(cwd, reply)).await;
-    listed.map(Json).map_err(refused)
+    listed.unwrap_or_else(|| Err(not_ready())).map(Json).map_err(refused)
 }
 
 async fn run(
@@ -72,7 +71,7 @@ async fn run(
     Body(command): Body<RunAgentCommand>,
 ) -> Result<Json<CommandTaken>, Refusal> {
     let ran = agent.ask(|reply| Command::Run(command, reply)).await;
-    ran.map(Json).map_err(refused)
+    ran.unwrap_or_else(|| Err(not_ready())).map(Json).map_err(refused)
 }
 
 fn refused(why: String) -> Refusal {
@@ -91,17 +90,6 @@ pub(super) fn heard<T>(answer: Result<T, CallError>) -> Result<Result<T, String>
         Err(CallError::Refused(why)) => Ok(Err(why)),
         Err(CallError::DiskFull) => Ok(Err(repositories::disk_full())),
         Err(gone @ CallError::Gone(_)) => Err(gone.into()),
-    }
-}
-
-impl Agent {
-    /// Asks the driver's task; a task that ended answers nothing.
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command) -> Result<T, String> {
-        let (reply, answer) = oneshot::channel();
-        if self.commands.send(command(reply)).await.is_err() {
-            return Err(not_ready());
-        }
-        answer.await.unwrap_or_else(|_| Err(not_ready()))
     }
 }
 

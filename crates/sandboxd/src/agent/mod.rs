@@ -205,57 +205,38 @@ impl Agent {
             });
         });
         if moves {
-            self.wait_for_driver().await;
+            // Without an answer the runtime is gone; the next one is started in the folder.
+            let _ = self.ask(Command::Reached).await;
         }
         Ok(())
     }
 
-    /// Until the driver did what it was told before this.
-    async fn wait_for_driver(&self) {
-        let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::Reached(reply)).await.is_ok() {
-            // Without an answer the runtime is gone; the next one is started in the folder.
-            let _ = done.await;
-        }
+    /// Asks the driver's task; one that ended answers nothing.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
     }
 
     async fn deliver(&self, deliver: Deliver) -> Delivered {
-        let (reply, answer) = oneshot::channel();
-        match self.commands.send(Command::Deliver(deliver, reply)).await {
-            Ok(()) => answer.await.unwrap_or(Delivered::NotReady),
-            Err(_) => Delivered::NotReady,
-        }
+        let answer = self.ask(|reply| Command::Deliver(deliver, reply)).await;
+        answer.unwrap_or(Delivered::NotReady)
     }
 
     async fn interrupt(&self, conversation: Option<ConversationId>) {
-        let (reply, done) = oneshot::channel();
-        if self
-            .commands
-            .send(Command::Interrupt(conversation, reply))
-            .await
-            .is_ok()
-        {
-            // Without an answer the runtime is gone, and its turn with it.
-            let _ = done.await;
-        }
+        // Without an answer the runtime is gone, and its turn with it.
+        let _ = self.ask(|reply| Command::Interrupt(conversation, reply)).await;
     }
 
     /// The runtime's own interface for a conversation, or why it can't be had.
     pub(crate) async fn interface(&self, conversation: ConversationId) -> Shown {
-        let (reply, shown) = oneshot::channel();
-        let ended = || Err("The agent ended. It is started again; try then.".to_owned());
-        match self.commands.send(Command::Interface(conversation, reply)).await {
-            Ok(()) => shown.await.unwrap_or_else(|_| ended()),
-            Err(_) => ended(),
-        }
+        let shown = self.ask(|reply| Command::Interface(conversation, reply)).await;
+        shown.unwrap_or_else(|| Err("The agent ended. It is started again; try then.".to_owned()))
     }
 
     async fn answer(&self, approval: String, answer: Answer) -> Answered {
-        let (reply, answered) = oneshot::channel();
-        match self.commands.send(Command::Answer(approval, answer, reply)).await {
-            Ok(()) => answered.await.unwrap_or(Answered::Already),
-            Err(_) => Answered::Already,
-        }
+        let answered = self.ask(|reply| Command::Answer(approval, answer, reply)).await;
+        answered.unwrap_or(Answered::Already)
     }
 }
 

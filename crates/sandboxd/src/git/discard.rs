@@ -248,7 +248,7 @@ async fn renamed_from(repository: &Repository, compared: &Compared, path: &[u8])
 async fn old_content(repository: &Repository, base: &str, path: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut name = format!("{base}:").into_bytes();
     name.extend_from_slice(path);
-    let mut command = repository.on_contents(&repository.index());
+    let mut command = repository.on_index().map_err(GitError::from)?;
     command.args(["cat-file", "--filters"]).arg(os(&name));
     Ok(collect(command, None).await?)
 }

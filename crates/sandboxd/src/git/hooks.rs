@@ -64,8 +64,7 @@ impl Folder {
         if !self.in_tree {
             return Ok(HashSet::new());
         }
-        repository.link_shared_indexes()?;
-        let mut list = repository.on_contents(&repository.index());
+        let mut list = repository.on_index()?;
         list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"])
             .arg(os(self.name.strip_suffix(b"/").unwrap_or(&self.name)));
         Ok(fields(&collect(list, None).await?).map(<[u8]>::to_vec).collect())

@@ -287,7 +287,7 @@ impl Repository {
     }
 
     /// Reads the configuration again.
-    pub(crate) async fn reconfigure(&self) -> Result<(), GitError> {
+    async fn reconfigure(&self) -> Result<(), GitError> {
         let mut prepared = self.prepared.lock().await;
         self.shape(&mut prepared).await
     }
@@ -338,8 +338,7 @@ impl Repository {
     /// the file, and without waiting for anybody who looks at the whole tree. After a reading of the
     /// configuration.
     pub(crate) async fn view_of(&self, paths: &[&[u8]]) -> Result<SmallView, GitError> {
-        self.link_shared_indexes()?;
-        let mut ask = self.on_contents(&self.index());
+        let mut ask = self.on_index()?;
         ask.args(["ls-files", "--stage", "-z", "--"])
             .args(paths.iter().map(|path| os(path)));
         let output = collect(ask, None).await?;
@@ -505,14 +504,19 @@ impl Repository {
         if !self.is_shaped() {
             self.reconfigure().await?;
         }
-        self.link_shared_indexes()?;
-        let mut list = self.on_contents(&self.index());
+        let mut list = self.on_index()?;
         list.arg("ls-files").args(arguments).arg("-z");
         collect(list, None).await
     }
 
+    /// Git that reads the repository's own index, for commands that only read it.
+    pub(crate) fn on_index(&self) -> io::Result<Command> {
+        self.link_shared_indexes()?;
+        Ok(self.on_contents(&self.index()))
+    }
+
     /// A split index names the rest of it by a file beside it.
-    pub(crate) fn link_shared_indexes(&self) -> io::Result<()> {
+    fn link_shared_indexes(&self) -> io::Result<()> {
         const MAX_SHARED: usize = 16;
         let entries = fs::read_dir(&self.location.git_dir)?.flatten();
         let shared = entries.filter(|entry| entry.file_name().as_bytes().starts_with(b"sharedindex."));

@@ -218,8 +218,7 @@ fn index_info(repository: &Repository, changes: &[Staging]) -> Vec<u8> {
 }
 
 async fn in_index(repository: &Repository, paths: &[&[u8]]) -> Result<Entries, GitError> {
-    repository.link_shared_indexes()?;
-    let mut list = repository.on_contents(&repository.index());
+    let mut list = repository.on_index()?;
     list.args(["ls-files", "--stage", "-z", "--"])
         .args(paths.iter().map(|path| os(path)));
     let output = collect(list, None).await?;

@@ -30,7 +30,7 @@ import { ChoiceMenu, Menu, MenuItem, MenuLine } from "../../ui/Menu";
 import { useStored } from "../../ui/storage";
 import { Tip } from "../../ui/Tip";
 import { say, sayError } from "../../ui/toasts";
-import { CommentCard, writingComment } from "./CommentBox";
+import { writingComment } from "./CommentBox";
 import "./changes.css";
 import { baseDetail, headNote, isElsewhere, SCOPES, scopeLabel, watchNote } from "./describe";
 import { type Draft, draftText, useDrafts } from "./drafts";
@@ -41,6 +41,7 @@ import {
   type FileSectionProps,
   type Target,
   type ViewAnchor,
+  Written,
 } from "./FileSection";
 import { FileTree } from "./FileTree";
 import { groupBy } from "./group";
@@ -819,14 +820,7 @@ function Review(props: ReviewProps) {
             {orphans.map((comment) => (
               <div key={comment.id}>
                 <code>{comment.anchor.path.text}</code>
-                <CommentCard
-                  comment={comment}
-                  onEdit={actions.edit}
-                  onRemove={actions.remove}
-                  target={comment.id === target?.comment.id ? target : undefined}
-                  onArrive={actions.arrive}
-                  apart
-                />
+                <Written comment={comment} target={target} actions={actions} apart />
               </div>
             ))}
           </div>

@@ -400,12 +400,12 @@ function Writing({ draft, label, actions }: WritingProps) {
 
 type WrittenProps = Pick<FileSectionProps, "target" | "actions"> &
   Pick<CommentCardProps, "comment" | "onShow" | "apart"> & {
-    /** What it is to become, while a person changes it. */
-    draft: Draft | undefined;
+    /** What it is to become, while a person changes it here. */
+    draft?: Draft;
   };
 
 /** A comment, or the box that it is changed in. */
-function Written({ comment, draft, target, actions, onShow, apart }: WrittenProps) {
+export function Written({ comment, draft, target, actions, onShow, apart }: WrittenProps) {
   if (draft) return <Writing draft={draft} label={linesLabel(rangeOf(comment))} actions={actions} />;
   return (
     <CommentCard
