@@ -27,6 +27,7 @@ import { useCommands } from "../../keys/registry";
 import { Button, IconButton } from "../../ui/Button";
 import { ErrorNote } from "../../ui/ErrorNote";
 import { ChoiceMenu, Menu, MenuItem, MenuLine } from "../../ui/Menu";
+import { Rows } from "../../ui/Rows";
 import { useStored } from "../../ui/storage";
 import { Tip } from "../../ui/Tip";
 import { say, sayError } from "../../ui/toasts";
@@ -826,7 +827,13 @@ function Review(props: ReviewProps) {
           </div>
         )}
         <div ref={content}>
-          <Virtualizer ref={virtual} scrollRef={scroller} data={files as ChangedFile[]} bufferSize={600}>
+          <Virtualizer
+            ref={virtual}
+            as={Rows}
+            scrollRef={scroller}
+            data={files as ChangedFile[]}
+            bufferSize={600}
+          >
             {(file) => {
               const key = keyOf(file.path);
               return (

@@ -2,6 +2,7 @@ import { Check, ChevronRight, FileWarning } from "lucide-react";
 import { useMemo, useRef, useState } from "react";
 import { Virtualizer } from "virtua";
 import { type ChangedFile, keyOf } from "../../api/changes";
+import { Rows } from "../../ui/Rows";
 import { treeRows } from "./tree";
 
 const LETTER: Partial<Record<ChangedFile["status"], [letter: string, tone: string]>> = {
@@ -38,7 +39,7 @@ export function FileTree({
   };
   return (
     <nav ref={scroller} className="change-tree" aria-label="Changed files">
-      <Virtualizer scrollRef={scroller} data={rows} itemSize={26}>
+      <Virtualizer as={Rows} scrollRef={scroller} data={rows} itemSize={26}>
         {(row) => {
           const indent = { paddingLeft: 8 + row.depth * 12 };
           if (row.kind === "folder") {

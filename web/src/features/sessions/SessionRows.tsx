@@ -13,6 +13,7 @@ import { type CustomContainerComponentProps, type CustomItemComponentProps, Virt
 import { Link, useLocation } from "wouter";
 import type { Session } from "../../api/types";
 import { usePreload } from "../../live/sessions";
+import { pressable } from "../../ui/Rows";
 import { age, useNow } from "../../ui/time";
 import { StatusIcon } from "../session/StatusIcon";
 import { GROUP_TITLES, since, statusOf } from "../session/status";
@@ -68,7 +69,7 @@ const Lines = createContext<readonly Line[]>([]);
 
 function List({ style, children, ref }: CustomContainerComponentProps) {
   return (
-    <ul ref={ref} style={style} aria-label="Sessions by status">
+    <ul ref={ref} style={pressable(style)} aria-label="Sessions by status">
       {children}
     </ul>
   );

@@ -16,6 +16,7 @@ import type { ChannelSnapshot, SessionChannel } from "../../live/channel";
 import type { LocalMessage, PendingBubble } from "../../live/pending";
 import type { Row } from "../../live/rows";
 import { Button } from "../../ui/Button";
+import { Rows } from "../../ui/Rows";
 import { useAnnouncer } from "./announce";
 import { Folder } from "./Diff";
 import { type RowContext, RowView, UserBubble } from "./Rows";
@@ -168,7 +169,7 @@ export function Transcript({
       >
         <div ref={content} className="transcript-content">
           <Folder value={session?.cwd ?? ""}>
-            <Virtualizer ref={list} scrollRef={scroller} data={rows as Row[]}>
+            <Virtualizer ref={list} as={Rows} scrollRef={scroller} data={rows as Row[]}>
               {line}
             </Virtualizer>
           </Folder>
