@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -64,8 +63,8 @@ pub(crate) struct Failed {
 /// Runs a step as [`step`] does and keeps its last lines, for whoever reads the end of the log only.
 pub(crate) fn kept_step(title: &str, command: &mut Command) -> Result<(), Failed> {
     let timed = begin(title);
-    let last = Lines::default();
-    let ended = pass_through(command, &last);
+    let mut last = VecDeque::new();
+    let ended = pass_through(command, &mut last);
     let status = ended.map_err(|error| Failed {
         what: format!("{title}: cannot run {}: {error}", command.get_program().display()),
         last: String::new(),
@@ -74,48 +73,32 @@ pub(crate) fn kept_step(title: &str, command: &mut Command) -> Result<(), Failed
         timed();
         return Ok(());
     }
-    let last = last.lock().unwrap_or_else(PoisonError::into_inner);
     Err(Failed {
         what: said(title, command, status),
-        last: last.iter().map(String::as_str).collect(),
+        last: Vec::from(last).concat(),
     })
 }
 
-type Lines = Arc<Mutex<VecDeque<String>>>;
-
-fn pass_through(command: &mut Command, last: &Lines) -> std::io::Result<ExitStatus> {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let copies = [
-        child.stdout.take().map(|out| copy(out, std::io::stdout(), last)),
-        child.stderr.take().map(|err| copy(err, std::io::stderr(), last)),
-    ];
-    for copy in copies.into_iter().flatten() {
-        // What can't be read or shown any more is no reason to fail: the exit code says how it went.
-        let _ = copy.join();
+/// Shows what it says, line by line, and keeps the last lines. Its two outputs share a pipe, so that
+/// what came last is last.
+fn pass_through(command: &mut Command, last: &mut VecDeque<String>) -> std::io::Result<ExitStatus> {
+    let (reader, writer) = std::io::pipe()?;
+    let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // The command holds the pipe's other end too, and would keep it open.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut from = BufReader::new(reader);
+    let mut line = Vec::new();
+    // What can't be read or shown any more is no reason to fail: the exit code says how it went.
+    while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        let mut to = std::io::stdout().lock();
+        let _ = to.write_all(&line).and_then(|()| to.flush());
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(String::from_utf8_lossy(&line).into_owned());
+        line.clear();
     }
     child.wait()
-}
-
-/// Shows what is said, line by line, and keeps the last lines.
-fn copy(
-    from: impl Read + Send + 'static,
-    mut to: impl Write + Send + 'static,
-    last: &Lines,
-) -> std::thread::JoinHandle<()> {
-    let last = Arc::clone(last);
-    std::thread::spawn(move || {
-        let mut from = BufReader::new(from);
-        let mut line = Vec::new();
-        while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            let _ = to.write_all(&line).and_then(|()| to.flush());
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            last.push_back(String::from_utf8_lossy(&line).into_owned());
-            if last.len() > LAST_LINES {
-                last.pop_front();
-            }
-            line.clear();
-        }
-    })
 }
 
 /// Runs it silently and gives its standard output; none when it cannot be started or fails.
