@@ -1,4 +1,4 @@
-import { lazy, Suspense, useEffect, useMemo, useState } from "react";
+import { Suspense, useEffect, useMemo, useState } from "react";
 import { Route, Switch, useLocation } from "wouter";
 import { useDesktopNotifications } from "../features/notifications/desktop";
 import { BackBar } from "../features/session/BackBar";
@@ -12,6 +12,7 @@ import { cyclePane } from "../keys/panes";
 import { runCommand, useCommands } from "../keys/registry";
 import { useLiveList, useSessionList } from "../live/sessions";
 import { NotFound } from "../routes/NotFound";
+import { lazily } from "../ui/lazily";
 import { useIsNarrow } from "../ui/media";
 import { useStored } from "../ui/storage";
 import { useThemeChoice } from "../ui/theme";
@@ -19,19 +20,16 @@ import { ErrorBoundary } from "./ErrorBoundary";
 import { orderedSessions } from "./order";
 import "./shell.css";
 
-// The page of a session does not wait for the page that starts one, nor that one to be clicked on.
-const loadNewSession = () => import("../features/new-session/NewSession");
-const NewSession = lazy(async () => ({ default: (await loadNewSession()).NewSession }));
-if (["/", "/new"].includes(window.location.pathname)) void loadNewSession();
-else window.addEventListener("load", () => setTimeout(loadNewSession), { once: true });
-
-// What is seldom opened is no part of what every visit waits for.
-const HelpDialog = lazy(async () => ({
+const NewSession = lazily(async () => ({
+  default: (await import("../features/new-session/NewSession")).NewSession,
+}));
+if (["/", "/new"].includes(window.location.pathname)) NewSession.preload();
+const HelpDialog = lazily(async () => ({
   default: (await import("../features/commands/HelpDialog")).HelpDialog,
 }));
-const Palette = lazy(async () => ({ default: (await import("../features/commands/Palette")).Palette }));
-const Trash = lazy(async () => ({ default: (await import("../features/sessions/Trash")).Trash }));
-const Settings = lazy(async () => ({ default: (await import("../features/settings/Settings")).Settings }));
+const Palette = lazily(async () => ({ default: (await import("../features/commands/Palette")).Palette }));
+const Trash = lazily(async () => ({ default: (await import("../features/sessions/Trash")).Trash }));
+const Settings = lazily(async () => ({ default: (await import("../features/settings/Settings")).Settings }));
 
 const SESSION_PATH = /^\/s\/([^/]+)/;
 

@@ -1,5 +1,5 @@
 import { FileDiff, MessageSquare, Network, SquareTerminal } from "lucide-react";
-import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useLocation } from "wouter";
 import type { Comment } from "../../api/changes";
 import type { Approval, Decision, Session } from "../../api/types";
@@ -13,6 +13,7 @@ import { ownText, withoutComments } from "../../live/told";
 import { Button } from "../../ui/Button";
 import { copyText } from "../../ui/CopyButton";
 import { ErrorNote } from "../../ui/ErrorNote";
+import { lazily } from "../../ui/lazily";
 import { useIsNarrow } from "../../ui/media";
 import { Resizer } from "../../ui/Resizer";
 import { say } from "../../ui/toasts";
@@ -21,6 +22,7 @@ import { FileDrop } from "../attachments/FileDrop";
 import { CommentChips, SentComments } from "../changes/Chips";
 import { groupBy } from "../changes/group";
 import { useCommentActions } from "../changes/marks";
+import { readPanelUrl } from "../changes/url";
 import { unavailable, useChanges } from "../changes/use-changes";
 import { type Aside, useLostAsides } from "../composer/asides";
 import { Composer, type ComposerHandle } from "../composer/Composer";
@@ -48,10 +50,12 @@ import { LinkBar } from "./LinkBar";
 import { SessionHeader } from "./SessionHeader";
 import "./session-view.css";
 import { canStart, canStop } from "./status";
-import { type Panels, sharedLink, usePanels, usePhonePane } from "./view-url";
+import { type Panels, readPanels, sharedLink, usePanels, usePhonePane } from "./view-url";
 import { folderOf, noRepository, workspacesOf } from "./workspaces";
 
-const ChangesPanel = lazy(() => import("../changes/ChangesPanel"));
+const ChangesPanel = lazily(() => import("../changes/ChangesPanel"));
+const linkedChanges = readPanelUrl(location.search);
+if (linkedChanges.file || linkedChanges.scope || readPanels(location.search)?.changes) ChangesPanel.preload();
 
 const PANELS: Panels = { terminal: false, height: 240 };
 /** What the changes take of the width beside the session list, until the person decides. */

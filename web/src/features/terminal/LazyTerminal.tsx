@@ -1,6 +1,7 @@
 import { RotateCw } from "lucide-react";
-import { lazy, type ReactNode, Suspense } from "react";
+import { type ReactNode, Suspense } from "react";
 import { Button } from "../../ui/Button";
+import { lazily } from "../../ui/lazily";
 import type { TerminalViewProps } from "./TerminalView";
 
 /**
@@ -10,7 +11,7 @@ import type { TerminalViewProps } from "./TerminalView";
 const letters = () =>
   document.fonts.load(`12px ${getComputedStyle(document.documentElement).getPropertyValue("--mono")}`);
 
-const TerminalView = lazy(() =>
+const TerminalView = lazily(() =>
   Promise.all([import("./TerminalView"), letters().catch(() => undefined)]).then(
     ([view]) => view,
     () => ({ default: Missing as typeof import("./TerminalView").default }),
