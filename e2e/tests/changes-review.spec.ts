@@ -105,6 +105,23 @@ test('a review: comments, keys, marks, changes taken back, while the tree moves'
     await box('R20').press('Escape')
   })
 
+  await test.step('they outlive the change that they are on, and can be edited there', async () => {
+    shell('echo e > e.txt')
+    await drag(page, 'e.txt', 1, 1)
+    await write('R1', 'What is this for?')
+    await drag(page, 'e.txt', 1, 1)
+    await box('R1').fill('And this?')
+    shell('rm e.txt')
+    await expect(panel.getByText('On files that are not changed any more')).toBeVisible()
+    await expect(box('R1')).toHaveValue('And this?')
+    await box('R1').press('Escape')
+    await card('e.txt', 'What is this for?').getByRole('button', { name: 'Edit comment' }).click()
+    await expect(box('R1')).toHaveValue('What is this for?')
+    await write('R1', 'Where did it go?')
+    await card('e.txt', 'Where did it go?').getByRole('button', { name: 'Delete comment' }).click()
+    await expect(panel.getByText('On files that are not changed any more')).toBeHidden()
+  })
+
   await test.step('a comment on the old side is of the scope that it was written in', async () => {
     shell(`${COMMIT} Work && sed -i 's/^b five$/b 5!/' b.txt`)
     await compare(page, 'Uncommitted')

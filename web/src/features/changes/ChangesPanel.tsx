@@ -36,13 +36,14 @@ import "./changes.css";
 import { baseDetail, headNote, isElsewhere, SCOPES, scopeLabel, watchNote } from "./describe";
 import { type Draft, draftText, useDrafts } from "./drafts";
 import {
+  Elsewhere,
   type FileActions,
   type FileHandle,
   FileSection,
   type FileSectionProps,
+  NO_LINES,
   type Target,
   type ViewAnchor,
-  Written,
 } from "./FileSection";
 import { FileTree } from "./FileTree";
 import { groupBy } from "./group";
@@ -417,13 +418,16 @@ function Review(props: ReviewProps) {
     () => new Set([...byFile.keys(), ...drafts.byFile.keys()]),
     [byFile, drafts.byFile],
   );
-  const orphans = useMemo(
-    () =>
-      list.totals
-        ? comments.filter((comment) => comment.state === "draft" && !index.has(keyOf(pathOf(comment))))
-        : [],
-    [comments, index, list.totals],
-  );
+  /** The files that are not listed, but were written about. */
+  const orphans = useMemo(() => {
+    if (!list.totals) return [];
+    const paths = [
+      ...comments.filter((comment) => comment.state === "draft").map(pathOf),
+      ...drafts.drafts.filter((draft) => !draft.edits).map((draft) => draft.anchor.path),
+    ];
+    const byKey = new Map(paths.map((path) => [keyOf(path), path]));
+    return [...byKey].filter(([key]) => !index.has(key));
+  }, [comments, drafts.drafts, index, list.totals]);
   const isElsewhereNow: FileSectionProps["isElsewhere"] = useCallback(
     (written) => isElsewhere(written, list.head, options.scope),
     [list.head, options.scope],
@@ -816,13 +820,20 @@ function Review(props: ReviewProps) {
       >
         {files.length === 0 && <Nothing {...props} />}
         {orphans.length > 0 && (
-          <div className="stray-comments orphans">
-            <p>On files that are not changed any more</p>
-            {orphans.map((comment) => (
-              <div key={comment.id}>
-                <code>{comment.anchor.path.text}</code>
-                <Written comment={comment} target={target} actions={actions} apart />
-              </div>
+          <div className="orphans">
+            <p>On files that are not {list.totals?.truncated ? "listed" : "changed any more"}</p>
+            {orphans.map(([key, path]) => (
+              <section key={key} aria-label={path.text}>
+                <code>{path.text}</code>
+                <Elsewhere
+                  comments={byFile.get(key) ?? NO_COMMENTS}
+                  drafts={drafts.byFile.get(key) ?? NO_DRAFTS}
+                  isElsewhere={isElsewhereNow}
+                  target={target}
+                  actions={actions}
+                  lines={NO_LINES}
+                />
+              </section>
             ))}
           </div>
         )}

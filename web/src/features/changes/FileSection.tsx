@@ -119,7 +119,7 @@ export interface Target {
   comment: Comment;
 }
 
-const NO_LINES: readonly Line[] = [];
+export const NO_LINES: readonly Line[] = [];
 
 /** Large and generated files that were asked for, while the page lives: one that leaves the view and comes back stays open. */
 const asked = new Set<string>();
@@ -340,7 +340,7 @@ function useFileHandle(actions: FileActions, key: string, handle: FileHandle): v
 }
 
 /** Drafts and comments whose lines are not in the diff. */
-function Elsewhere({
+export function Elsewhere({
   comments,
   drafts,
   isElsewhere,
@@ -405,7 +405,7 @@ type WrittenProps = Pick<FileSectionProps, "target" | "actions"> &
   };
 
 /** A comment, or the box that it is changed in. */
-export function Written({ comment, draft, target, actions, onShow, apart }: WrittenProps) {
+function Written({ comment, draft, target, actions, onShow, apart }: WrittenProps) {
   if (draft) return <Writing draft={draft} label={linesLabel(rangeOf(comment))} actions={actions} />;
   return (
     <CommentCard
