@@ -6,12 +6,15 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http::StatusCode;
 use mistle_protocol::changes::{ChangedFile, FileStatus, HunkRange, RepoPath};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -64,7 +67,6 @@ enum Kept {
     /// The file of this name in the token's folder.
     File {
         name: String,
-        mode: u32,
     },
     Link {
         target: RepoPathBytes,
@@ -312,29 +314,58 @@ impl<'a> Undo<'a> {
 
     /// Does all of it, or nothing.
     fn carry_out(&mut self, puts: Vec<Put>) -> Result<(), Refusal> {
-        let done = puts.into_iter().try_for_each(|put| self.put(&put.path, put.content));
-        let noted = done.and_then(|()| self.note(STEPS, &self.steps));
-        noted.map_err(|error| {
+        self.prepare_and_put(puts).map_err(|error| {
             self.roll_back();
             failed(&error)
         })
     }
 
-    /// Puts a content of a mode, or nothing, in the place of what is there.
-    fn put(&mut self, path: &[u8], content: Option<(Vec<u8>, u32)>) -> io::Result<()> {
-        let before = self.keep(path)?;
-        let after = content.as_ref().map(|(content, _)| digest(content));
-        self.steps.push(Step {
-            path: RepoPath::from_bytes(path),
-            before,
-            after,
-        });
-        if let Some((content, mode)) = content {
-            write(self.repository, path, &content, mode)?;
-        } else {
-            remove_empty_folders(self.repository, path);
+    /// What is needed to bring it back is written down before anything is changed.
+    fn prepare_and_put(&mut self, puts: Vec<Put>) -> io::Result<()> {
+        let steps = puts.iter().enumerate().map(|(at, put)| self.step(at, put));
+        let steps = steps.collect::<io::Result<Vec<_>>>()?;
+        self.note(STEPS, &steps)?;
+        for (at, (put, step)) in puts.into_iter().zip(steps).enumerate() {
+            self.put(at, put, &step)?;
+            self.steps.push(step);
         }
         Ok(())
+    }
+
+    fn step(&self, at: usize, put: &Put) -> io::Result<Step> {
+        let before = match open_current(self.repository, &put.path)? {
+            Current::Absent => Kept::Absent,
+            Current::Link(target) => Kept::Link {
+                target: RepoPathBytes(target),
+            },
+            Current::File(_) => Kept::File { name: at.to_string() },
+        };
+        Ok(Step {
+            path: RepoPath::from_bytes(&put.path),
+            before,
+            after: put.content.as_ref().map(|(content, _)| digest(content)),
+        })
+    }
+
+    /// Puts a content of a mode, or nothing, in the place of what is there, in one move: whoever opens the
+    /// file finds one of the two, and what is written there meanwhile is kept.
+    fn put(&self, at: usize, put: Put, step: &Step) -> io::Result<()> {
+        let kept = self.folder.join(at.to_string());
+        let is_there = !matches!(step.before, Kept::Absent);
+        match put.content {
+            Some((content, mode)) => {
+                create(rustix::fs::CWD, kept.as_os_str().as_bytes(), &content, mode)?;
+                make_way(self.repository, &put.path)?;
+                let how = if is_there {
+                    RenameFlags::EXCHANGE
+                } else {
+                    RenameFlags::NOREPLACE
+                };
+                into_tree(self.repository, &kept, &put.path, how)
+            }
+            None if is_there => out_of_tree(self.repository, &put.path, &kept),
+            None => Ok(()),
+        }
     }
 
     /// Brings back what was moved already.
@@ -346,31 +377,57 @@ impl<'a> Undo<'a> {
             }
         }
     }
+}
 
-    /// Moves what is at a path into the token's folder.
-    fn keep(&self, path: &[u8]) -> io::Result<Kept> {
-        let kept = match open_current(self.repository, path)? {
-            Current::Absent => return Ok(Kept::Absent),
-            Current::Link(target) => Kept::Link {
-                target: RepoPathBytes(target),
-            },
-            Current::File(mut file) => {
-                let name = self.steps.len().to_string();
-                let mode = file.metadata()?.mode();
-                let (folder, own) = open_parent(self.repository, path)?;
-                // Renamed where that is possible: the size of what is discarded does not matter then.
-                let target = self.folder.join(&name);
-                if rustix::fs::renameat(&folder, &own[..], rustix::fs::CWD, &target).is_ok() {
-                    return Ok(Kept::File { name, mode });
-                }
-                io::copy(&mut file, &mut fs::File::create(&target)?)?;
-                Kept::File { name, mode }
-            }
-        };
-        let (folder, name) = open_parent(self.repository, path)?;
-        rustix::fs::unlinkat(&folder, &name[..], AtFlags::empty())?;
-        Ok(kept)
+/// Moves a file of the shadow to a path of the tree; with `EXCHANGE`, what is there comes into the shadow.
+fn into_tree(repository: &Repository, shadow: &Path, path: &[u8], how: RenameFlags) -> io::Result<()> {
+    let (folder, name) = open_parent(repository, path)?;
+    match rustix::fs::renameat_with(rustix::fs::CWD, shadow, &folder, &name[..], how) {
+        Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS) => {}
+        done => return Ok(done?),
     }
+    // A repository on another file system: by way of a copy beside it, of a name that nothing else has.
+    let token = shadow.parent().and_then(Path::file_name).unwrap_or_default();
+    let beside = [b".", token.as_bytes()].concat();
+    copy(rustix::fs::CWD, shadow.as_os_str().as_bytes(), &folder, &beside)?;
+    fs::remove_file(shadow)?;
+    if how == RenameFlags::EXCHANGE {
+        copy(&folder, &name, rustix::fs::CWD, shadow.as_os_str().as_bytes())?;
+    }
+    let over = how.difference(RenameFlags::EXCHANGE);
+    Ok(rustix::fs::renameat_with(
+        &folder,
+        &beside[..],
+        &folder,
+        &name[..],
+        over,
+    )?)
+}
+
+/// Moves a file of the tree into the shadow.
+fn out_of_tree(repository: &Repository, path: &[u8], shadow: &Path) -> io::Result<()> {
+    let (folder, name) = open_parent(repository, path)?;
+    match rustix::fs::renameat(&folder, &name[..], rustix::fs::CWD, shadow) {
+        Err(Errno::XDEV) => {
+            copy(&folder, &name, rustix::fs::CWD, shadow.as_os_str().as_bytes())?;
+            rustix::fs::unlinkat(&folder, &name[..], AtFlags::empty())?;
+        }
+        moved => moved?,
+    }
+    remove_empty_folders(repository, path);
+    Ok(())
+}
+
+/// Copies a file or a link to a name that is free.
+fn copy(from: impl AsFd, name: &[u8], to: impl AsFd, new_name: &[u8]) -> io::Result<()> {
+    if let Ok(target) = rustix::fs::readlinkat(&from, name, Vec::new()) {
+        return Ok(rustix::fs::symlinkat(target, to, new_name)?);
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut source = fs::File::from(rustix::fs::openat(from, name, flags, Mode::empty())?);
+    let mut target = create_file(to, new_name)?;
+    io::copy(&mut source, &mut target)?;
+    target.set_permissions(source.metadata()?.permissions())
 }
 
 /// Removes the folders of a path that have nothing in them, as git does.
@@ -386,26 +443,29 @@ fn remove_empty_folders(repository: &Repository, path: &[u8]) {
     }
 }
 
-/// Writes a file of the tree whose place is free, with the folders that it needs.
-fn write(repository: &Repository, path: &[u8], content: &[u8], mode: u32) -> io::Result<()> {
+/// Makes the folders that a path needs. Git knows no empty folder, so one that has its name goes.
+fn make_way(repository: &Repository, path: &[u8]) -> io::Result<()> {
     for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
         let (folder, name) = open_parent(repository, &path[..at])?;
         match rustix::fs::mkdirat(&folder, &name[..], Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
     }
     let (folder, name) = open_parent(repository, path)?;
-    // Git knows no empty folder, so one may be in the way.
-    if rustix::fs::unlinkat(&folder, &name[..], AtFlags::REMOVEDIR) == Err(rustix::io::Errno::NOTEMPTY) {
-        return Err(io::Error::other("a folder with files in it has its name"));
+    match rustix::fs::unlinkat(&folder, &name[..], AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY) => Err(io::Error::other("a folder with files in it has its name")),
+        // Nothing, or a file: what is moved here takes its place.
+        _ => Ok(()),
     }
+}
+
+/// Writes a file, or a link, of a name that is free.
+fn create(folder: impl AsFd, name: &[u8], content: &[u8], mode: u32) -> io::Result<()> {
     if mode & KIND == LINK {
-        return Ok(rustix::fs::symlinkat(content, &folder, &name[..])?);
+        return Ok(rustix::fs::symlinkat(content, folder, name)?);
     }
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&folder, &name[..], flags, Mode::from_raw_mode(0o666))?;
-    let mut file = fs::File::from(file);
+    let mut file = create_file(folder, name)?;
     file.write_all(content)?;
     let own = file.metadata()?.mode();
     let executable = if mode & 0o111 == 0 {
@@ -414,6 +474,11 @@ fn write(repository: &Repository, path: &[u8], content: &[u8], mode: u32) -> io:
         own | ((own & 0o444) >> 2)
     };
     file.set_permissions(fs::Permissions::from_mode(executable & 0o7777))
+}
+
+fn create_file(folder: impl AsFd, name: &[u8]) -> io::Result<fs::File> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o666))?.into())
 }
 
 /// Brings back what a discard took, when nothing else changed there since.
@@ -437,6 +502,9 @@ pub(crate) async fn restore(repository: &Repository, token: &str) -> Result<(), 
         .map_err(|_| unknown())?;
     for step in &steps {
         let path = step.path.to_bytes().ok_or_else(unknown)?;
+        if is_back(repository, &folder, &path, &step.before).map_err(|error| failed(&error))? {
+            continue;
+        }
         if current_digest(repository, &path).map_err(|error| failed(&error))? != step.after {
             return Err(refused(
                 "file-changed",
@@ -457,33 +525,38 @@ pub(crate) async fn restore(repository: &Repository, token: &str) -> Result<(), 
     fs::remove_dir_all(&folder).map_err(|error| failed(&error))
 }
 
-fn put_back(repository: &Repository, kept: &std::path::Path, path: &[u8], before: &Kept) -> io::Result<()> {
-    if !matches!(open_current(repository, path)?, Current::Absent) {
-        let (folder, name) = open_parent(repository, path)?;
-        rustix::fs::unlinkat(&folder, &name[..], AtFlags::empty())?;
+fn put_back(repository: &Repository, kept: &Path, path: &[u8], before: &Kept) -> io::Result<()> {
+    if is_back(repository, kept, path, before)? {
+        return Ok(());
     }
     match before {
         Kept::Absent => {
+            let (folder, name) = open_parent(repository, path)?;
+            rustix::fs::unlinkat(&folder, &name[..], AtFlags::empty())?;
             remove_empty_folders(repository, path);
             Ok(())
         }
-        Kept::Link { target } => write(repository, path, &target.0, 0o120_777),
-        Kept::File { name, mode } => {
-            write(repository, path, b"", *mode)?;
-            let (folder, own) = open_parent(repository, path)?;
-            let source = kept.join(name);
-            if rustix::fs::renameat(rustix::fs::CWD, &source, &folder, &own[..]).is_ok() {
-                return Ok(());
-            }
-            let file = rustix::fs::openat(
-                &folder,
-                &own[..],
-                OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
-            io::copy(&mut fs::File::open(source)?, &mut fs::File::from(file)).map(drop)
+        Kept::Link { target } => {
+            let link = kept.join("link");
+            create(rustix::fs::CWD, link.as_os_str().as_bytes(), &target.0, LINK)?;
+            make_way(repository, path)?;
+            into_tree(repository, &link, path, RenameFlags::empty())
+        }
+        Kept::File { name } => {
+            make_way(repository, path)?;
+            into_tree(repository, &kept.join(name), path, RenameFlags::empty())
         }
     }
+}
+
+/// Whether it was brought back already, before the daemon was stopped in the middle.
+fn is_back(repository: &Repository, kept: &Path, path: &[u8], before: &Kept) -> io::Result<bool> {
+    Ok(match (before, open_current(repository, path)?) {
+        (Kept::Absent, current) => matches!(current, Current::Absent),
+        (Kept::Link { target }, Current::Link(current)) => current == target.0,
+        (Kept::Link { .. }, _) => false,
+        (Kept::File { name }, _) => !kept.join(name).exists(),
+    })
 }
 
 fn digest(content: &[u8]) -> String {

@@ -1,5 +1,7 @@
 //! Taking changes back, and bringing them back.
 
+use std::sync::mpsc::{self, TryRecvError};
+
 use http::StatusCode;
 use mistle_protocol::changes::{Discard, RepoPath, Scope};
 
@@ -55,28 +57,31 @@ async fn one_hunk_goes_back_and_the_others_stay() {
 
 #[tokio::test]
 async fn a_rename_a_link_and_a_mode() {
-    let world = World::new().await;
-    world.write("run.sh", "#!/bin/sh\n");
-    std::os::unix::fs::symlink("a.txt", world.path("link")).unwrap();
-    world.commit("more");
-    std::fs::rename(world.path("a.txt"), world.path("renamed.txt")).unwrap();
-    std::fs::remove_file(world.path("link")).unwrap();
-    world.write("link", "a file\n");
-    std::fs::set_permissions(
-        world.path("run.sh"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    let mut undo = Vec::new();
-    for path in ["renamed.txt", "link", "run.sh"] {
-        undo.push(world.discard(path, Scope::Uncommitted, None).await.unwrap());
+    for world in [World::new().await, World::in_memory().await] {
+        world.write("run.sh", "#!/bin/sh\n");
+        std::os::unix::fs::symlink("a.txt", world.path("link")).unwrap();
+        world.commit("more");
+        std::fs::rename(world.path("a.txt"), world.path("renamed.txt")).unwrap();
+        std::fs::remove_file(world.path("link")).unwrap();
+        world.write("link", "a file\n");
+        std::fs::set_permissions(
+            world.path("run.sh"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        let mut undo = Vec::new();
+        for path in ["renamed.txt", "link", "run.sh"] {
+            undo.push(world.discard(path, Scope::Uncommitted, None).await.unwrap());
+        }
+        assert_eq!(world.git(&["status", "--porcelain"]), "");
+        // As one finds it that was stopped in the middle of bringing it back: it is done to the end.
+        std::fs::remove_file(world.path("a.txt")).unwrap();
+        for token in &undo {
+            assert_eq!(world.restore(token).await, StatusCode::NO_CONTENT);
+        }
+        assert!(!world.path("a.txt").exists() && world.path("renamed.txt").exists());
+        assert_eq!(world.read("link"), "a file\n");
     }
-    assert_eq!(world.git(&["status", "--porcelain"]), "");
-    for token in &undo {
-        assert_eq!(world.restore(token).await, StatusCode::NO_CONTENT);
-    }
-    assert!(!world.path("a.txt").exists() && world.path("renamed.txt").exists());
-    assert_eq!(world.read("link"), "a file\n");
 }
 
 #[tokio::test]
@@ -129,23 +134,51 @@ async fn a_folder_and_a_file_that_took_each_others_name() {
 
 #[tokio::test]
 async fn the_lines_of_a_link_are_all_of_it() {
-    let world = World::new().await;
-    std::os::unix::fs::symlink("a.txt", world.path("link")).unwrap();
-    world.commit("link");
-    std::fs::remove_file(world.path("link")).unwrap();
-    std::os::unix::fs::symlink("b.txt", world.path("link")).unwrap();
-    let diff = world.diff("scope=uncommitted&path=link").await;
-    let undo = world
-        .discard("link", Scope::Uncommitted, Some(diff.hunks[0].range))
-        .await
-        .unwrap();
-    assert_eq!(
-        std::fs::read_link(world.path("link")).unwrap(),
-        std::path::Path::new("a.txt")
-    );
-    assert_eq!(world.restore(&undo).await, StatusCode::NO_CONTENT);
-    assert_eq!(
-        std::fs::read_link(world.path("link")).unwrap(),
-        std::path::Path::new("b.txt")
-    );
+    for world in [World::new().await, World::in_memory().await] {
+        std::os::unix::fs::symlink("a.txt", world.path("link")).unwrap();
+        world.commit("link");
+        std::fs::remove_file(world.path("link")).unwrap();
+        std::os::unix::fs::symlink("b.txt", world.path("link")).unwrap();
+        let diff = world.diff("scope=uncommitted&path=link").await;
+        let undo = world
+            .discard("link", Scope::Uncommitted, Some(diff.hunks[0].range))
+            .await
+            .unwrap();
+        assert_eq!(
+            std::fs::read_link(world.path("link")).unwrap(),
+            std::path::Path::new("a.txt")
+        );
+        assert_eq!(world.restore(&undo).await, StatusCode::NO_CONTENT);
+        assert_eq!(
+            std::fs::read_link(world.path("link")).unwrap(),
+            std::path::Path::new("b.txt")
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_never_away_and_never_half_written() {
+    for world in [World::new().await, World::in_memory().await] {
+        let mine = "mine\n".repeat(1_000);
+        world.write("b.txt", &mine);
+        let (path, mine) = (world.path("b.txt"), &mine);
+        let (working, done) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while done.try_recv() == Err(TryRecvError::Empty) {
+                    let content = std::fs::read_to_string(&path).unwrap();
+                    assert!(content == "b\n" || content == *mine, "{} bytes", content.len());
+                }
+            });
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(async {
+                    for _ in 0..5 {
+                        let undo = world.discard("b.txt", Scope::Uncommitted, None).await.unwrap();
+                        assert_eq!(world.restore(&undo).await, StatusCode::NO_CONTENT);
+                    }
+                });
+            });
+            drop(working);
+        });
+    }
 }

@@ -25,6 +25,8 @@ use tower::ServiceExt as _;
 
 pub(crate) struct World {
     folder: TempDir,
+    /// Where the tree is, when it is not in the folder.
+    _elsewhere: Option<TempDir>,
     pub(crate) top: PathBuf,
     repositories: Repositories,
     router: Router,
@@ -76,8 +78,12 @@ impl World {
 
     /// An empty folder, of whose tree the kernel watches at most so many folders.
     pub(crate) async fn watching(most: Option<usize>) -> Self {
+        Self::at(None, most).await
+    }
+
+    async fn at(elsewhere: Option<TempDir>, most: Option<usize>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let top = folder.path().join("tree");
+        let top = elsewhere.as_ref().unwrap_or(&folder).path().join("tree");
         std::fs::create_dir(&top).unwrap();
         let home = folder.path().join("home");
         std::fs::create_dir(&home).unwrap();
@@ -95,6 +101,7 @@ impl World {
         let router = git::routes(repositories.clone(), Surroundings::new(environment, agent));
         Self {
             folder,
+            _elsewhere: elsewhere,
             top,
             repositories,
             router,
@@ -103,15 +110,24 @@ impl World {
 
     /// A repository with a commit of `a.txt` (ten lines) and `b.txt` on `main`.
     pub(crate) async fn new() -> Self {
-        let world = Self::bare().await;
-        world.git(&["init", "-q", "-b", "main", "."]);
-        world.write(
+        Self::bare().await.with_commit()
+    }
+
+    /// The same on another file system than the daemon's folder.
+    pub(crate) async fn in_memory() -> Self {
+        let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+        Self::at(Some(elsewhere), None).await.with_commit()
+    }
+
+    fn with_commit(self) -> Self {
+        self.git(&["init", "-q", "-b", "main", "."]);
+        self.write(
             "a.txt",
             (1..=10).fold(String::new(), |text, n| text + "line " + &n.to_string() + "\n"),
         );
-        world.write("b.txt", "b\n");
-        world.commit("base");
-        world
+        self.write("b.txt", "b\n");
+        self.commit("base");
+        self
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
