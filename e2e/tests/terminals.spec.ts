@@ -64,13 +64,12 @@ test('tabs are opened, named, switched and closed', async ({ signedIn: page }) =
 
   // By key, from within the terminal, which does not see it.
   await page.keyboard.press('Control+Shift+Backquote')
+  // The keyboard is in the new one at once.
+  await page.keyboard.type('echo "in $((20 + 2))"\n')
   await expect(tabs(page)).toHaveCount(2)
   await expect(tabs(page).nth(1)).toHaveAttribute('aria-selected', 'true')
-  await expect(screen(page)).toContainText('demo')
-  await expect(screen(page)).not.toContainText('in 21')
-  // The keyboard is in the new one.
-  await page.keyboard.type('echo "in $((20 + 2))"\n')
   await expect(screen(page)).toContainText('in 22')
+  await expect(screen(page)).not.toContainText('in 21')
 
   await tabs(page).nth(1).dblclick()
   const name = page.getByRole('textbox', { name: 'Terminal name' })
@@ -333,10 +332,10 @@ test('a screen measures the letters that it is drawn with, however late they com
     await fonts
     await route.continue()
   })
+  const code = page.waitForResponse(/TerminalView[^/]*\.js/)
   await page.reload()
   await newSession(page, 'say: hello')
   await expect(page.getByRole('button', READY)).toBeVisible()
-  const code = page.waitForResponse(/TerminalView[^/]*\.js/)
   await page.keyboard.press('Control+j')
   await expect(tabs(page)).toHaveCount(1)
   await (await code).finished()

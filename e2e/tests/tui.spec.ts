@@ -28,10 +28,13 @@ test('what is said in either shows in the other', async ({ signedIn: page }) => 
   await newSession(page, 'say: first words')
   await expect(page.getByRole('button', READY)).toBeVisible()
   await composer(page).fill('a draft that stays')
+  const opening = page.waitForRequest((request) => request.method() === 'POST' && request.url().endsWith('/tui'))
   await toggle(page).click()
   await expect(toggle(page)).toHaveAttribute('aria-pressed', 'true')
   await expect(screen(page)).toContainText('first words')
   await expect(chat(page)).toBeHidden()
+  // It began in the size that its screen has: one that changes while the program draws misleads it.
+  expect((await opening).postDataJSON().rows).toBe(await screen(page).locator('> div').count())
   // Within the screen, the program chose its colours.
   const { violations } = await new AxeBuilder({ page }).exclude('.xterm-screen').analyze()
   expect(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])).toEqual([])

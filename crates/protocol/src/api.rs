@@ -187,16 +187,25 @@ pub struct QueuePlace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTerminal {
+    /// Chosen by the caller, so that a repeated request opens one; the server's choice otherwise.
+    #[serde(default)]
+    pub id: Option<TerminalId>,
     /// Columns, 1 to 1,000.
     pub cols: u16,
     /// Rows, 1 to 1,000.
     pub rows: u16,
+    /// Only when the session has no shell yet: the answer is the first of them otherwise.
+    #[serde(default)]
+    pub if_none: bool,
 }
 
 /// The runtime's own interface to open in a terminal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTui {
+    /// Chosen by the caller; the server's choice otherwise. One that runs already is answered whatever its id.
+    #[serde(default)]
+    pub id: Option<TerminalId>,
     /// Columns, 1 to 1,000.
     pub cols: u16,
     /// Rows, 1 to 1,000.

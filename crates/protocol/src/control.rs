@@ -176,6 +176,9 @@ pub struct OpenTerminal {
     pub cwd: Option<String>,
     /// Program and arguments; the login shell otherwise.
     pub argv: Option<Vec<String>>,
+    /// Only when there is no shell yet: the answer is the first of them otherwise.
+    #[serde(default)]
+    pub if_none: bool,
 }
 
 /// A terminal.

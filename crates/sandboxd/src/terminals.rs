@@ -186,11 +186,15 @@ impl Terminals {
         lock(&self.open).values().map(|terminal| terminal.info()).collect()
     }
 
-    /// Starts a terminal, or answers the one that has this id.
+    /// Starts a terminal, or answers the one that has this id; or the first, when that is enough.
     pub fn open(&self, request: &OpenTerminal) -> Result<TerminalInfo, Refusal> {
         let mut terminals = lock(&self.open);
         if let Some(terminal) = terminals.get(&request.id) {
             return Ok(terminal.info());
+        }
+        let first = terminals.values().find(|terminal| terminal.shows.is_none());
+        if let Some(first) = first.filter(|_| request.if_none) {
+            return Ok(first.info());
         }
         let size = checked_size(request.cols, request.rows)?;
         let argv = match &request.argv {
@@ -225,6 +229,11 @@ impl Terminals {
             return Ok(running);
         }
         terminals.retain(|_, terminal| terminal.shows.as_ref() != Some(&request.conversation_id));
+        if terminals.contains_key(&request.id) {
+            return Err(
+                Refusal::new(StatusCode::CONFLICT, "terminal-exists", "another terminal has this id").at("/id"),
+            );
+        }
         let size = checked_size(request.cols, request.rows)?;
         let launch = Launch {
             argv: checked_argv(&interface.argv)?,

@@ -93,7 +93,12 @@ async fn the_primary_repository_is_chosen() -> Result<()> {
     assert_eq!(moved.cwd, "/workspace/page");
     let primary = moved.repository.and_then(|repository| repository.name);
     assert_eq!(primary.as_deref(), Some("page"));
-    let size = NewTerminal { cols: 100, rows: 30 };
+    let size = NewTerminal {
+        id: None,
+        cols: 100,
+        rows: 30,
+        if_none: false,
+    };
     let terminal: TerminalInfo = api.post(&format!("/sessions/{}/terminals", session.id), &size).await?;
     let mut shell = api.attach(session.id, terminal.id).await?;
     shell.type_in("echo at-$PWD-\r").await?;

@@ -1020,6 +1020,7 @@ export interface components {
         };
         /** @description A terminal to open. */
         NewTerminal: {
+            id?: components["schemas"]["TerminalId"] | null;
             /**
              * Format: int32
              * @description Columns, 1 to 1,000.
@@ -1030,6 +1031,8 @@ export interface components {
              * @description Rows, 1 to 1,000.
              */
             rows: number;
+            /** @description Only when the session has no shell yet: the answer is the first of them otherwise. */
+            if_none?: boolean;
         };
         /** @description A token to create. */
         NewToken: {
@@ -1038,6 +1041,7 @@ export interface components {
         };
         /** @description The runtime's own interface to open in a terminal. */
         NewTui: {
+            id?: components["schemas"]["TerminalId"] | null;
             /**
              * Format: int32
              * @description Columns, 1 to 1,000.

@@ -13,9 +13,9 @@ function whenIdle(run: () => void): void {
  * A component that is no part of what every visit waits for: its code comes when it is drawn, or when the
  * page has nothing else to do. What came before is drawn at once; React keeps a fallback that it has shown
  * for 300 ms (`FALLBACK_THROTTLE_MS`), however soon the code comes. A page that is older than its server
- * has what the server does not have any more.
+ * has what the server does not have any more. `instead` is drawn when the code can't be loaded.
  */
-export function lazily<P>(load: () => Promise<Loaded<P>>) {
+export function lazily<P>(load: () => Promise<Loaded<P>>, instead?: ComponentType<P>) {
   let loaded: Loaded<P> | undefined;
   const loading = async () => {
     loaded = await load();
@@ -24,10 +24,15 @@ export function lazily<P>(load: () => Promise<Loaded<P>>) {
   // A promise answers in the next microtask at the earliest: too late for this drawing.
   // biome-ignore lint/suspicious/noThenProperty: React calls it, as it calls a promise's
   const now = (module: Loaded<P>) => ({ then: (use: (module: Loaded<P>) => void) => use(module) });
-  // What can't be loaded is asked for again when it is drawn, and fails there.
+  const drawing = () =>
+    loading().catch((error) => {
+      if (instead) return { default: instead };
+      throw error;
+    });
+  // What can't be loaded now is asked for again when it is drawn.
   const preload = () => void loading().catch(() => {});
   whenIdle(preload);
-  const component = lazy<ComponentType<P>>(() => (loaded ? (now(loaded) as Promise<Loaded<P>>) : loading()));
-  // For what this address is sure to draw: with what it waits for before. */
+  const component = lazy<ComponentType<P>>(() => (loaded ? (now(loaded) as Promise<Loaded<P>>) : drawing()));
+  // For what this address is sure to draw: with what it waits for before.
   return Object.assign(component, { preload });
 }

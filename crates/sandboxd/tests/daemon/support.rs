@@ -266,6 +266,7 @@ pub(crate) fn terminal(argv: &[&str]) -> OpenTerminal {
         rows: 24,
         cwd: None,
         argv: (!argv.is_empty()).then(|| argv.iter().map(|&word| word.to_owned()).collect()),
+        if_none: false,
     }
 }
 

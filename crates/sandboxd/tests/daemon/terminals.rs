@@ -69,6 +69,23 @@ async fn the_same_id_opens_one_terminal() {
 }
 
 #[tokio::test]
+async fn two_that_ask_for_a_first_one_share_it() {
+    let daemon = Daemon::start();
+    let control = daemon.connect().await;
+    let first_of = || OpenTerminal {
+        if_none: true,
+        ..terminal(QUIET)
+    };
+    let (request, another) = (first_of(), first_of());
+    let (first, second) = tokio::join!(control.open_as(&request), control.open_as(&another));
+    assert_eq!(first.id, second.id);
+    assert!([request.id, another.id].contains(&first.id));
+    let more = control.open(QUIET).await;
+    assert_ne!(more.id, first.id);
+    assert_eq!(control.open_as(&first_of()).await.id, first.id);
+}
+
+#[tokio::test]
 async fn a_viewer_comes_back_by_offset_and_loses_or_doubles_nothing() {
     const LINES: usize = 20_000;
     let daemon = Daemon::start();

@@ -531,11 +531,12 @@ impl Sessions {
         check_size(new.cols, new.rows)?;
         let (_, control) = self.control(ctx, id).await?;
         let open = OpenTerminal {
-            id: TerminalId::new(),
+            id: new.id.unwrap_or_else(TerminalId::new),
             cols: new.cols,
             rows: new.rows,
             cwd: None,
             argv: None,
+            if_none: new.if_none,
         };
         Ok(control.open_terminal(&open).await?)
     }

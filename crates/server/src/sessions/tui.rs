@@ -20,7 +20,7 @@ impl Sessions {
             })?,
         };
         let open = OpenTui {
-            id: TerminalId::new(),
+            id: new.id.unwrap_or_else(TerminalId::new),
             cols: new.cols,
             rows: new.rows,
             conversation_id,

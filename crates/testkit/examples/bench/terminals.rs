@@ -289,7 +289,15 @@ fn bare() -> Result<Shell> {
 async fn ours(api: &Api, id: SessionId) -> Result<Socket> {
     let (cols, rows) = SIZE;
     let terminal: TerminalInfo = api
-        .post(&format!("/sessions/{id}/terminals"), &NewTerminal { cols, rows })
+        .post(
+            &format!("/sessions/{id}/terminals"),
+            &NewTerminal {
+                id: None,
+                cols,
+                rows,
+                if_none: false,
+            },
+        )
         .await?;
     let purpose = TicketPurpose::Terminal {
         session_id: id,

@@ -1,5 +1,5 @@
 import { RotateCw } from "lucide-react";
-import { type ReactNode, Suspense } from "react";
+import { Suspense } from "react";
 import { Button } from "../../ui/Button";
 import { lazily } from "../../ui/lazily";
 import type { TerminalViewProps } from "./TerminalView";
@@ -11,12 +11,10 @@ import type { TerminalViewProps } from "./TerminalView";
 const letters = () =>
   document.fonts.load(`12px ${getComputedStyle(document.documentElement).getPropertyValue("--mono")}`);
 
-const TerminalView = lazily(() =>
-  Promise.all([import("./TerminalView"), letters().catch(() => undefined)]).then(
-    ([view]) => view,
-    () => ({ default: Missing as typeof import("./TerminalView").default }),
-  ),
-);
+const TerminalView = lazily<TerminalViewProps>(async () => {
+  const [view] = await Promise.all([import("./TerminalView"), letters().catch(() => undefined)]);
+  return view;
+}, Missing);
 
 /** A page that is older than its server asks for a file that the server does not have any more. */
 function Missing() {
@@ -31,9 +29,9 @@ function Missing() {
 }
 
 /** A terminal's screen, which is loaded when one is first opened. */
-export function LazyTerminal({ fallback = null, ...props }: TerminalViewProps & { fallback?: ReactNode }) {
+export function LazyTerminal(props: TerminalViewProps) {
   return (
-    <Suspense fallback={fallback}>
+    <Suspense>
       <TerminalView {...props} />
     </Suspense>
   );

@@ -17,7 +17,7 @@ import { LazyTerminal } from "./LazyTerminal";
 import { useScreenReader } from "./reader";
 import { panelId, TerminalTabs, tabId } from "./TerminalTabs";
 import "./terminal.css";
-import { activeTab, cleanName, endText, type Seen, type Tab, tabsOf } from "./tabs";
+import { activeTab, cleanName, endText, newTerminalId, type Seen, type Tab, tabsOf } from "./tabs";
 
 /** Size until the page has measured its own. */
 const FIRST_SIZE = { cols: 80, rows: 24 };
@@ -49,12 +49,30 @@ function useTerminals(session: Session, live: readonly TerminalInfo[] | undefine
       client.setQueryData<TerminalInfo[]>(key, (old) => next(old ?? [])),
     [client, key],
   );
-  const open = useCallback(async () => {
-    const terminal = await api.openTerminal(session.id, FIRST_SIZE);
-    await client.cancelQueries({ queryKey: key });
-    change((terminals) => [...terminals.filter((other) => other.id !== terminal.id), terminal]);
-    return terminal;
-  }, [client, key, change, session.id]);
+  // One that is opened here is on the page at once: what is typed next is for it.
+  const [asked, setAsked] = useState<readonly TerminalInfo[]>([]);
+  const terminals = useMemo(() => list.data && withAsked(list.data, asked), [list.data, asked]);
+  const open = useCallback(
+    async (id: string, ifNone: boolean) => {
+      const drop = () => setAsked((known) => known.filter((other) => other.id !== id));
+      setAsked((known) => [...known, { id, title: "", offset: 0, kind: "shell", ...FIRST_SIZE }]);
+      try {
+        const terminal = await api.openTerminal(session.id, { id, if_none: ifNone, ...FIRST_SIZE });
+        await client.cancelQueries({ queryKey: key });
+        change((terminals) => [...terminals.filter((other) => other.id !== terminal.id), terminal]);
+        if (terminal.id !== id) drop();
+        return terminal;
+      } catch (error) {
+        drop();
+        throw error;
+      }
+    },
+    [client, key, change, session.id],
+  );
+  const known = list.data;
+  useEffect(() => {
+    if (known) setAsked((asked) => onlyNew(asked, known));
+  }, [known]);
   const close = useCallback(
     async (id: string) => {
       await client.cancelQueries({ queryKey: key });
@@ -81,9 +99,23 @@ function useTerminals(session: Session, live: readonly TerminalInfo[] | undefine
     },
     [client, key, change, session.id],
   );
-  const forget = useCallback(() => client.removeQueries({ queryKey: key }), [client, key]);
-  return { list, open, close, rename, forget };
+  const forget = useCallback(() => {
+    client.removeQueries({ queryKey: key });
+    setAsked([]);
+  }, [client, key]);
+  return { list, terminals, asked, open, close, rename, forget };
 }
+
+/** Those that the server does not know yet. */
+function onlyNew(asked: readonly TerminalInfo[], known: readonly TerminalInfo[]): readonly TerminalInfo[] {
+  const left = asked.filter(({ id }) => !known.some((terminal) => terminal.id === id));
+  return left.length === asked.length ? asked : left;
+}
+
+const withAsked = (known: readonly TerminalInfo[], asked: readonly TerminalInfo[]) => [
+  ...known,
+  ...onlyNew(asked, known),
+];
 
 const shells = (terminals: readonly TerminalInfo[]) =>
   terminals.filter((terminal) => terminal.kind !== "tui");
@@ -106,7 +138,8 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
   const running = session.state === "running" || session.state === "disconnected";
   const [used, setUsed] = useState(visible);
   if (visible && !used) setUsed(true);
-  const { list, open, close, rename, forget } = useTerminals(session, live, running && used);
+  const terminalsHere = useTerminals(session, live, running && used);
+  const { list, asked, open, close, rename, forget } = terminalsHere;
   const [opening, setOpening] = useState(false);
   const [openError, setOpenError] = useState<ApiError>();
 
@@ -124,7 +157,7 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
   /** Terminals that were looked at, with the output that was there before. */
   const [opened, setOpened] = useState<ReadonlyMap<string, number>>(new Map());
 
-  const terminals = running ? list.data : undefined;
+  const terminals = running ? terminalsHere.terminals : undefined;
   const tabs = useMemo(() => tabsOf(terminals ?? [], seen), [terminals, seen]);
   const place = useRef(0);
   const active = activeTab(tabs, wanted, place.current);
@@ -156,12 +189,14 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
     [remembered, learn],
   );
   const openNew = useCallback(
-    async (takeFocus: boolean) => {
+    async (takeFocus: boolean, ifNone = false) => {
+      const id = newTerminalId();
       setOpening(true);
       setOpenError(undefined);
+      select(id, takeFocus);
       try {
-        const terminal = await open();
-        select(terminal.id, takeFocus);
+        const terminal = await open(id, ifNone);
+        if (terminal.id !== id) select(terminal.id, takeFocus);
       } catch (error) {
         setOpenError(asApiError(error, "Open terminal"));
       } finally {
@@ -179,11 +214,11 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
     [tabs.length, active?.id, close, onHide],
   );
 
-  // A pane without a terminal is of no use: the first one comes by itself.
+  // A pane without a terminal is of no use: the first one comes by itself, once for all pages.
   const empty = visible && running && terminals?.length === 0;
   const mayOpen = empty && !opening && openError === undefined;
   useEffect(() => {
-    if (mayOpen) void openNew(document.activeElement === document.body || focus > 0);
+    if (mayOpen) void openNew(document.activeElement === document.body || focus > 0, true);
   }, [mayOpen, openNew, focus]);
 
   // Shells end with the sandbox's processes.
@@ -394,6 +429,7 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
               place="terminal"
               shown={shown}
               focus={shown ? focus : 0}
+              exists={!asked.some(({ id }) => id === tab.id)}
               replayBefore={offset}
               onState={(state) => setLinks((before) => new Map(before).set(tab.id, state))}
               onEnd={onEnd(tab)}

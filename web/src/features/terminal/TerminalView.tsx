@@ -27,8 +27,12 @@ export interface TerminalViewProps {
   shown: boolean;
   /** Grows when the keyboard is to go here. */
   focus: number;
+  /** Whether the sandbox has it; keys typed before wait for that. */
+  exists?: boolean;
   /** Output before this byte was there before the page looked: what it asks is not answered. */
   replayBefore: number;
+  /** How large it is on the page, each time that it is looked at or changes. */
+  onSize?: (cols: number, rows: number) => void;
   onState?: (state: LinkState) => void;
   onEnd?: (end: TerminalEnd) => void;
   onTitle?: (title: string) => void;
@@ -103,19 +107,22 @@ function startTerminal(element: HTMLElement, latest: { current: TerminalViewProp
   const encoder = new TextEncoder();
   xterm.onData((data) => type(encoder.encode(data)));
   xterm.onBinary((data) => type(Uint8Array.from(data, (char) => char.charCodeAt(0))));
-  xterm.onResize(tellSize);
+  xterm.onResize(({ cols, rows }) => {
+    latest.current.onSize?.(cols, rows);
+    tellSize();
+  });
   xterm.textarea?.addEventListener("focus", tellSize);
   xterm.onTitleChange((title) => latest.current.onTitle?.(cleanTitle(title)));
   return { screen, flow, connection };
 }
 
 /** Lets go of the terminal while the page sleeps. */
-function whileAwake({ connection }: Live): () => void {
+function whileAwake({ connection }: Live, latest: { current: TerminalViewProps }): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const onVisibility = () => {
     clearTimeout(timer);
     if (document.hidden) timer = setTimeout(() => connection.pause(), ASLEEP_AFTER_MS);
-    else connection.resume();
+    else if (latest.current.exists !== false) connection.resume();
   };
   document.addEventListener("visibilitychange", onVisibility);
   return () => {
@@ -125,7 +132,7 @@ function whileAwake({ connection }: Live): () => void {
 }
 
 function useTerminal(props: TerminalViewProps, host: React.RefObject<HTMLDivElement | null>) {
-  const { session, terminal, shown, focus } = props;
+  const { session, terminal, shown, focus, exists = true } = props;
   const latest = useRef(props);
   useEffect(() => {
     latest.current = props;
@@ -139,9 +146,9 @@ function useTerminal(props: TerminalViewProps, host: React.RefObject<HTMLDivElem
     if (!element) return;
     const started = startTerminal(element, latest);
     const { screen, flow, connection } = started;
-    const observer = new ResizeObserver(screen.fit);
+    const observer = new ResizeObserver(() => screen.fit());
     observer.observe(element);
-    const stopWatching = whileAwake(started);
+    const stopWatching = whileAwake(started, latest);
     setLive(started);
     return () => {
       stopWatching();
@@ -154,16 +161,22 @@ function useTerminal(props: TerminalViewProps, host: React.RefObject<HTMLDivElem
   }, [session, terminal, host]);
 
   useEffect(() => {
+    if (live && exists) live.connection.resume();
+  }, [live, exists]);
+
+  useEffect(() => {
     if (!live) return;
     live.flow.hidden = !shown;
     if (!shown) return;
     const { screen, connection } = live;
-    screen.fit();
-    connection.resize(screen.xterm.cols, screen.xterm.rows);
-    screen.xterm.textarea?.setAttribute("data-pane-focus", "");
+    const { xterm } = screen;
+    // The letters of the graphics card have sizes of their own.
     const stop = drawFast(screen);
+    if (screen.fit()) latest.current.onSize?.(xterm.cols, xterm.rows);
+    connection.resize(xterm.cols, xterm.rows);
+    xterm.textarea?.setAttribute("data-pane-focus", "");
     return () => {
-      screen.xterm.textarea?.removeAttribute("data-pane-focus");
+      xterm.textarea?.removeAttribute("data-pane-focus");
       stop();
     };
   }, [live, shown]);

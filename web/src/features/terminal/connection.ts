@@ -1,13 +1,13 @@
 /**
  * A terminal's bytes, both ways. The terminal lives in the sandbox; this page names the offset up to
- * which it has the output, so that a lost connection loses and doubles nothing. Keys typed while the
- * connection is down are kept, up to a limit, and sent when it is back.
+ * which it has the output, so that a lost connection loses and doubles nothing. Keys typed while there is
+ * no connection are kept, up to a limit, and sent when there is one.
  */
 import type { StreamMessage, TerminalInput } from "../../api/types";
 import { Link, type LinkState } from "../../live/link";
 import { WINDOW_BYTES } from "./flow";
 
-/** Keys kept while the connection is down; more would be a paste that nobody remembers. */
+/** Keys kept while there is no connection; more would be a paste that nobody remembers. */
 const MAX_WAITING_BYTES = 64 * 1024;
 /** The server takes more at once; a long paste leaves room for keys between its parts. */
 const MAX_MESSAGE_BYTES = 16 * 1024;
@@ -37,6 +37,7 @@ export function resume(have: number, from: number): { skip: number; reset: boole
   return from > have ? { skip: 0, reset: have > 0 } : { skip: have - from, reset: false };
 }
 
+/** Connects with `resume`. */
 export class TerminalConnection {
   readonly #events: TerminalEvents;
   readonly #connect: () => Link;
@@ -66,7 +67,6 @@ export class TerminalConnection {
           events.onState(state);
         },
       });
-    this.#link = this.#connect();
   }
 
   write(bytes: Uint8Array<ArrayBuffer>): void {
@@ -90,7 +90,7 @@ export class TerminalConnection {
     this.#say({ type: "taken", offset });
   }
 
-  /** Lets go of the terminal until `resume`: a page that sleeps must not slow a program down. */
+  /** Lets go of the terminal until the next `resume`: a page that sleeps must not slow a program down. */
   pause(): void {
     const link = this.#link;
     this.#link = undefined;

@@ -58,8 +58,8 @@ export function cleanTitle(title: string): string {
 export interface Screen {
   xterm: Terminal;
   search: SearchAddon;
-  /** Takes the size of its element; nothing while that has none. */
-  fit: () => void;
+  /** Takes the size of its element; false while that has none. */
+  fit: () => boolean;
   dispose: () => void;
 }
 
@@ -110,7 +110,9 @@ export function openScreen(element: HTMLElement, label: string, mayAnswer: () =>
     xterm,
     search,
     fit: () => {
-      if (element.clientHeight > 0 && element.clientWidth > 0) fit.fit();
+      const hasSize = element.clientHeight > 0 && element.clientWidth > 0;
+      if (hasSize) fit.fit();
+      return hasSize;
     },
     dispose: () => xterm.dispose(),
   };

@@ -1,4 +1,5 @@
 /** What the tabs of a session's terminals say. Pure. */
+import { newIdempotencyKey } from "../../api/client";
 import type { TerminalInfo } from "../../api/types";
 import type { TerminalEnd } from "./connection";
 
@@ -23,6 +24,13 @@ export interface Tab {
 }
 
 export const MAX_NAME = 40;
+
+/** A new terminal's id: a UUIDv7, so that later ones come after it. */
+export function newTerminalId(now = Date.now()): string {
+  const time = now.toString(16).padStart(12, "0");
+  const random = newIdempotencyKey();
+  return `trm_${time}7${random.slice(0, 3)}8${random.slice(3, 18)}`;
+}
 
 /** Where a shell says in its title who and where it is: there is one host, and one may see who one is. */
 const SHELL_TITLE = /^[\w.-]+@[\w.-]+: ?(\S.*)$/;

@@ -3,7 +3,7 @@ import type { TerminalInfo } from "../../api/types";
 import { pasteable } from "./clipboard";
 import { batchLength, HIDDEN_PAUSE_MS, OutputFlow } from "./flow";
 import { countText } from "./SearchField";
-import { activeTab, cleanName, endText, shortTitle, tabsOf } from "./tabs";
+import { activeTab, cleanName, endText, newTerminalId, shortTitle, tabsOf } from "./tabs";
 
 const info = (id: string, more: Partial<TerminalInfo> = {}): TerminalInfo => ({
   id,
@@ -61,6 +61,14 @@ test("matches are counted up to where they are marked", () => {
   expect(countText("x", { resultIndex: -1, resultCount: 0 })).toBe("No results");
   expect(countText("x", { resultIndex: 1, resultCount: 7 })).toBe("2 of 7");
   expect(countText("x", { resultIndex: -1, resultCount: 1000 })).toBe("1000+");
+});
+
+describe("ids", () => {
+  test("later ones come after earlier ones, as the server takes them", () => {
+    const ids = [0, 1_790_000_000_000, 1_790_000_000_001].map(newTerminalId);
+    for (const id of ids) expect(id).toMatch(/^trm_[0-9a-f]{12}7[0-9a-f]{3}8[0-9a-f]{15}$/);
+    expect([...ids].sort()).toEqual(ids);
+  });
 });
 
 describe("output", () => {

@@ -10,10 +10,9 @@ import { runtimeName } from "../session/status";
 import { primaryOf } from "../session/workspaces";
 import type { TerminalEnd } from "../terminal/connection";
 import { LazyTerminal } from "../terminal/LazyTerminal";
+import { newTerminalId } from "../terminal/tabs";
 import "./tui.css";
 
-/** A cell of the terminal's text as it is drawn, to ask for about the right size before there is a screen. */
-const CELL = { width: 7.2, height: 21 };
 const SLOW_MS = 300;
 
 interface TuiPaneProps {
@@ -26,25 +25,15 @@ interface TuiPaneProps {
 }
 
 type Tui =
-  | { is: "opening" }
+  | { is: "opening"; id: string }
   | { is: "open"; terminal: TerminalInfo; end?: TerminalEnd }
   | { is: "failed"; error: ApiError };
-
-function sizeOf(element: HTMLElement | null): { cols: number; rows: number } {
-  const cells = (pixels: number | undefined, cell: number, least: number) =>
-    Math.min(1000, Math.max(least, Math.floor((pixels ?? 0) / cell)));
-  return {
-    cols: cells(element?.clientWidth, CELL.width, 40),
-    rows: cells(element?.clientHeight, CELL.height, 12),
-  };
-}
 
 /**
  * The runtime's own interface on the conversation's live thread. It runs in the sandbox and goes on
  * there when the page shows the chat, which meanwhile receives everything that happens in it.
  */
 export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
-  const place = useRef<HTMLElement>(null);
   const client = useQueryClient();
   const [tui, setTui] = useState<Tui>();
   const [focus, setFocus] = useState(0);
@@ -52,27 +41,28 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
   const name = runtimeName(session.runtime);
   const movedTo = useMovedTo(session);
 
-  const start = useCallback(async () => {
-    setTui({ is: "opening" });
+  const start = useCallback(() => setTui({ is: "opening", id: newTerminalId() }), []);
+  // Its screen is there first, so that it begins in the right size: a program that draws while its screen
+  // becomes another one does not know what is on it.
+  const asked = useRef<string>(undefined);
+  const openIn = async (id: string, cols: number, rows: number) => {
+    if (asked.current === id) return;
+    asked.current = id;
+    const settle = (next: Tui) => setTui((now) => (now?.is === "opening" && now.id === id ? next : now));
     try {
-      setTui({
-        is: "open",
-        terminal: await api.openTui(session.id, {
-          ...sizeOf(place.current),
-          conversation_id: session.conversation_id,
-        }),
-      });
+      const size = { id, cols, rows, conversation_id: session.conversation_id };
+      settle({ is: "open", terminal: await api.openTui(session.id, size) });
     } catch (error) {
-      setTui({ is: "failed", error: asApiError(error, "Open TUI") });
+      settle({ is: "failed", error: asApiError(error, "Open TUI") });
     }
-  }, [session.id, session.conversation_id]);
+  };
 
   // One that ended or failed is tried again when it is asked for again.
   const wasOpen = useRef(false);
   useEffect(() => {
     if (open && !wasOpen.current) {
       setFocus((count) => count + 1);
-      if (tui?.is !== "open" || tui.end) void start();
+      if (tui?.is !== "open" || tui.end) start();
     }
     wasOpen.current = open;
   }, [open, tui, start]);
@@ -102,13 +92,12 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
     </Button>
   );
   const again = (
-    <Button icon={<RotateCw size={14} />} onClick={() => void start()}>
+    <Button icon={<RotateCw size={14} />} onClick={start}>
       Try again
     </Button>
   );
   return (
     <main
-      ref={place}
       className="tui"
       id={open && shown ? "main" : undefined}
       aria-label={`${name}'s own interface`}
@@ -125,17 +114,18 @@ export function TuiPane({ session, open, shown, onLeave }: TuiPaneProps) {
           </ErrorNote>
         </div>
       )}
-      {tui?.is === "open" && (
+      {(tui?.is === "open" || tui?.is === "opening") && (
         <LazyTerminal
-          fallback={<Opening name={name} />}
-          key={tui.terminal.id}
+          key={tui.is === "open" ? tui.terminal.id : tui.id}
           session={session.id}
-          terminal={tui.terminal.id}
+          terminal={tui.is === "open" ? tui.terminal.id : tui.id}
           label={`${name}'s own interface`}
           place="tui"
           shown={open && shown}
           focus={open && shown ? focus : 0}
-          replayBefore={tui.terminal.offset}
+          exists={tui.is === "open"}
+          replayBefore={tui.is === "open" ? tui.terminal.offset : 0}
+          onSize={(cols, rows) => tui.is === "opening" && void openIn(tui.id, cols, rows)}
           onState={setLink}
           onEnd={onEnd}
         />
