@@ -16,6 +16,7 @@ use reqwest::Method;
 
 async fn open(api: &Api, id: SessionId) -> Result<TerminalInfo> {
     let new = NewTui {
+        id: None,
         cols: 110,
         rows: 40,
         conversation_id: None,
@@ -234,6 +235,8 @@ async fn it_follows_the_primary_repository() -> Result<()> {
     let _: Session = api
         .request(Method::PATCH, &format!("/sessions/{}", session.id), Some(&patch))
         .await?;
+    // Codex has it now, and tells its own interface, which says where its next turn runs: the letters that change.
+    tui.until("page").await?;
     enter(&mut tui, " cat AGENTS.md").await?;
     assert_eq!(live.turn_end().await?, TurnOutcome::Completed);
     let there = "/workspace/page\nMention the page in every answer.\n";
