@@ -420,17 +420,23 @@ test('programs reach neither the clipboard nor the page', async ({ signedIn: pag
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('mine')
 })
 
-test('without a sandbox that runs the terminal says so and starts it', async ({ signedIn: page }) => {
+test('without a sandbox that runs the terminal says so and starts it', async ({ signedIn: page, context, server }) => {
   test.slow()
-  await open(page)
+  const id = await open(page)
+  const other = await context.newPage()
+  await other.goto(page.url())
+  await expect(tabs(other)).toHaveCount(1)
   await page.getByRole('button', { name: 'Session menu' }).click()
   await page.getByRole('menuitem', { name: 'Stop' }).click()
   const area = page.getByRole('region', { name: 'Terminal' })
   await expect(area).toContainText('Terminals are in the sandbox, which does not run.')
   await expect(area.getByRole('button', { name: 'The sandbox does not run' })).toBeVisible()
   await area.getByRole('button', { name: 'Start' }).click()
-  await expect(screen(page)).toContainText('demo')
+  // Both pages show their terminals, and open the first one together.
+  await Promise.all([page, other].map((each) => expect(screen(each)).toContainText('demo')))
+  expect(await terminals(server, id)).toHaveLength(1)
   await expect(tabs(page)).toHaveCount(1)
+  await other.close()
 })
 
 test('tabs, search and ended shells are accessible', async ({ signedIn: page }) => {
