@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use http::StatusCode;
 use mistle_protocol::changes::{ChangedFile, FileStatus, HunkRange, RepoPath};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -354,7 +355,7 @@ impl<'a> Undo<'a> {
         let is_there = !matches!(step.before, Kept::Absent);
         match put.content {
             Some((content, mode)) => {
-                create(rustix::fs::CWD, kept.as_os_str().as_bytes(), &content, mode)?;
+                create(rustix::fs::CWD, &kept, &content, mode)?;
                 make_way(self.repository, &put.path)?;
                 let how = if is_there {
                     RenameFlags::EXCHANGE
@@ -389,19 +390,20 @@ fn into_tree(repository: &Repository, shadow: &Path, path: &[u8], how: RenameFla
     // A repository on another file system: by way of a copy beside it, of a name that nothing else has.
     let token = shadow.parent().and_then(Path::file_name).unwrap_or_default();
     let beside = [b".", token.as_bytes()].concat();
-    copy(rustix::fs::CWD, shadow.as_os_str().as_bytes(), &folder, &beside)?;
+    into_tree_by_copy(shadow, &folder, &beside, &name, how).inspect_err(|_| {
+        // The failure itself is what is told.
+        let _ = rustix::fs::unlinkat(&folder, &beside[..], AtFlags::empty());
+    })
+}
+
+fn into_tree_by_copy(shadow: &Path, folder: &OwnedFd, beside: &[u8], name: &[u8], how: RenameFlags) -> io::Result<()> {
+    copy(rustix::fs::CWD, shadow, folder, beside)?;
     fs::remove_file(shadow)?;
     if how == RenameFlags::EXCHANGE {
-        copy(&folder, &name, rustix::fs::CWD, shadow.as_os_str().as_bytes())?;
+        copy(folder, name, rustix::fs::CWD, shadow)?;
     }
     let over = how.difference(RenameFlags::EXCHANGE);
-    Ok(rustix::fs::renameat_with(
-        &folder,
-        &beside[..],
-        &folder,
-        &name[..],
-        over,
-    )?)
+    Ok(rustix::fs::renameat_with(folder, beside, folder, name, over)?)
 }
 
 /// Moves a file of the tree into the shadow.
@@ -409,7 +411,7 @@ fn out_of_tree(repository: &Repository, path: &[u8], shadow: &Path) -> io::Resul
     let (folder, name) = open_parent(repository, path)?;
     match rustix::fs::renameat(&folder, &name[..], rustix::fs::CWD, shadow) {
         Err(Errno::XDEV) => {
-            copy(&folder, &name, rustix::fs::CWD, shadow.as_os_str().as_bytes())?;
+            copy(&folder, &name[..], rustix::fs::CWD, shadow)?;
             rustix::fs::unlinkat(&folder, &name[..], AtFlags::empty())?;
         }
         moved => moved?,
@@ -419,7 +421,7 @@ fn out_of_tree(repository: &Repository, path: &[u8], shadow: &Path) -> io::Resul
 }
 
 /// Copies a file or a link to a name that is free.
-fn copy(from: impl AsFd, name: &[u8], to: impl AsFd, new_name: &[u8]) -> io::Result<()> {
+fn copy(from: impl AsFd, name: impl Arg + Copy, to: impl AsFd, new_name: impl Arg) -> io::Result<()> {
     if let Ok(target) = rustix::fs::readlinkat(&from, name, Vec::new()) {
         return Ok(rustix::fs::symlinkat(target, to, new_name)?);
     }
@@ -461,7 +463,7 @@ fn make_way(repository: &Repository, path: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a file, or a link, of a name that is free.
-fn create(folder: impl AsFd, name: &[u8], content: &[u8], mode: u32) -> io::Result<()> {
+fn create(folder: impl AsFd, name: impl Arg, content: &[u8], mode: u32) -> io::Result<()> {
     if mode & KIND == LINK {
         return Ok(rustix::fs::symlinkat(content, folder, name)?);
     }
@@ -476,7 +478,7 @@ fn create(folder: impl AsFd, name: &[u8], content: &[u8], mode: u32) -> io::Resu
     file.set_permissions(fs::Permissions::from_mode(executable & 0o7777))
 }
 
-fn create_file(folder: impl AsFd, name: &[u8]) -> io::Result<fs::File> {
+fn create_file(folder: impl AsFd, name: impl Arg) -> io::Result<fs::File> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o666))?.into())
 }
@@ -538,7 +540,7 @@ fn put_back(repository: &Repository, kept: &Path, path: &[u8], before: &Kept) ->
         }
         Kept::Link { target } => {
             let link = kept.join("link");
-            create(rustix::fs::CWD, link.as_os_str().as_bytes(), &target.0, LINK)?;
+            create(rustix::fs::CWD, &link, &target.0, LINK)?;
             make_way(repository, path)?;
             into_tree(repository, &link, path, RenameFlags::empty())
         }
@@ -555,7 +557,7 @@ fn is_back(repository: &Repository, kept: &Path, path: &[u8], before: &Kept) -> 
         (Kept::Absent, current) => matches!(current, Current::Absent),
         (Kept::Link { target }, Current::Link(current)) => current == target.0,
         (Kept::Link { .. }, _) => false,
-        (Kept::File { name }, _) => !kept.join(name).exists(),
+        (Kept::File { name }, _) => fs::symlink_metadata(kept.join(name)).is_err(),
     })
 }
 
