@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import type { Locator, Page, Response } from '@playwright/test'
+import type { Locator, Page } from '@playwright/test'
 import { expect, type Server } from './server.ts'
 
 export type AppName = 'vite' | 'next' | 'storybook' | 'fastapi'
@@ -50,12 +50,7 @@ export function write(server: Server, session: string, path: string, content: st
 
 /** Runs a command in a terminal of its own, whose screen it gives. */
 export async function run(page: Page, command: string): Promise<Locator> {
-  const isOpening = (response: Response) =>
-    response.request().method() === 'POST' && response.url().endsWith('/terminals')
-  const opened = page.waitForResponse(isOpening)
   await page.keyboard.press('Control+Shift+Backquote')
-  // What is typed before it is in view would go to another one.
-  await opened
   const panel = page.getByRole('tabpanel')
   await expect(panel.locator('.xterm-rows')).toContainText('demo')
   await panel.locator('.xterm-helper-textarea').focus()

@@ -304,8 +304,6 @@ test('what ended, what stopped and who is a stranger is said, with the next step
   await strangers.close()
 
   // Stopped: said, with the way to its Start, and over by itself.
-  // Hidden, the terminals of the two pages don't each open a first one by themselves.
-  await page.getByRole('button', { name: 'Terminal', exact: true }).click()
   await page.getByRole('button', { name: 'Session menu' }).click()
   await page.getByRole('menuitem', { name: 'Stop' }).click()
   await expect(page.getByRole('button', { name: 'Status: Stopped' })).toBeVisible()

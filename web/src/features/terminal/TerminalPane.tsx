@@ -61,7 +61,6 @@ function useTerminals(session: Session, live: readonly TerminalInfo[] | undefine
         await client.cancelQueries({ queryKey: key });
         change((terminals) => [...terminals.filter((other) => other.id !== terminal.id), terminal]);
         if (terminal.id !== id) drop();
-        return terminal;
       } catch (error) {
         drop();
         throw error;
@@ -195,8 +194,7 @@ export function TerminalPane({ session, live, visible, onShow, onHide, narrow }:
       setOpenError(undefined);
       select(id, takeFocus);
       try {
-        const terminal = await open(id, ifNone);
-        if (terminal.id !== id) select(terminal.id, takeFocus);
+        await open(id, ifNone);
       } catch (error) {
         setOpenError(asApiError(error, "Open terminal"));
       } finally {
